@@ -1,0 +1,187 @@
+"""argv -> verb. Puts standard output aside, catches what goes wrong, and is the only place with an exit status.
+
+What git calls exits 0 whatever happened, 130 on an interrupt; a command that a person typed exits 1 when it could
+not do its work, 2 when it was typed wrong, 70 on a mistake of ours.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import sys
+from types import FrameType
+from typing import NoReturn
+
+from git_credential_forge import daemon, operations, protocol, say, surroundings
+from git_credential_forge.errors import AbandonedError, BadRequestError, ForgeError, VaultError
+from git_credential_forge.vault import TIMEOUT, Vault
+
+FAILED, USAGE, MISTAKE, INTERRUPTED = 1, 2, 70, 130
+
+HELP = """\
+git-credential-forge: sign in to your forge through the browser, once
+
+  git credential-forge configure [URL...]     have git use it, everywhere or for these addresses
+  git credential-forge unconfigure            take that back, byte for byte
+  git credential-forge login [URL|REMOTE]     sign in now                          [--paste]
+  git credential-forge logout URL | --all     forget a sign-in
+  git credential-forge status                 what is signed in, and until when    [--json]
+  git credential-forge get|store|erase        what git calls; options before it:
+      --timeout SECONDS    how long to keep what is not used (7200)
+      --socket PATH        where git's cache daemon listens
+
+  -h, --help    --version       The manual: man git-credential-forge
+"""
+
+_BY_GIT = ("get", "store", "erase")
+_LARGEST = 8 << 20  # bytes of a request: the longest line is 1 MiB, and there are a few
+
+
+def main() -> NoReturn:
+    """Entry point of git-credential-forge--main."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    out = _put_stdout_aside()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _interrupt)
+    verb = next((word for word in reversed(arguments) if not word.startswith("-")), "")
+    by_git = verb in _BY_GIT
+    try:
+        return _dispatch(arguments, verb, out)
+    except AbandonedError:
+        return 0
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except ForgeError as error:
+        say.lines(error.message, error.hints)
+        return 0 if by_git else FAILED
+    except Exception as error:  # noqa: BLE001 # the one boundary: git goes on, and no trace shows a value
+        say.line(f"a mistake of this program ({type(error).__name__}); GIT_TRACE_FORGE=1 shows where")
+        _where(error)
+        return 0 if by_git else MISTAKE
+
+
+def _dispatch(arguments: list[str], verb: str, out: int) -> int:
+    if any(word in ("-h", "--help") for word in arguments):
+        _write(out, HELP.encode())
+        return 0
+    if "--version" in arguments:
+        from git_credential_forge import __version__
+
+        _write(out, f"git-credential-forge {__version__}\n".encode())
+        return 0
+    if arguments and arguments[-1] in _BY_GIT:
+        return _serve(arguments[-1], _options(arguments[:-1]), out)
+    if arguments[-1:] == ["capability"]:
+        _write(out, protocol.CAPABILITIES)
+        return 0
+    return _command(arguments, out)
+
+
+def _command(arguments: list[str], out: int) -> int:
+    """A command that a person typed: its results go to standard output."""
+    from git_credential_forge import commands
+
+    if arguments[:1] and arguments[0] in commands.VERBS:
+        with os.fdopen(os.dup(out), "w", encoding="utf-8", errors="replace") as sys.stdout:
+            status = commands.run(arguments)
+            sys.stdout.flush()
+        return status
+    if arguments and sys.stdin and not sys.stdin.isatty():
+        return 0  # git-credential(1): an operation that a helper does not know is passed over in silence
+    _write(2, HELP.encode())
+    return USAGE
+
+
+def _serve(operation: str, options: dict[str, str], out: int) -> int:
+    """One operation of git's."""
+    given = _read_request()
+    held = None
+    try:
+        request = protocol.parse(given)
+        held = _vault(options)
+    except VaultError as error:
+        say.lines(error.message, error.hints)
+    if operation == "get":
+        with _reader_gone(out) as gone:
+            _write(out, operations.get(request, held, gone))
+    elif operation == "store":
+        operations.store(request, held)
+    else:
+        operations.erase(request, held)
+    return 0
+
+
+def _vault(options: dict[str, str]) -> Vault | None:
+    if surroundings.foreign_home():
+        return None
+    timeout = options.get("timeout", str(TIMEOUT))
+    if not timeout.isdecimal() or not 0 < int(timeout) < 1 << 31:
+        say.line(f"--timeout is a number of seconds, so it is not used: {say.clean(timeout)}")
+        timeout = str(TIMEOUT)
+    return Vault(daemon.place(options.get("socket")), int(timeout))
+
+
+def _options(words: list[str]) -> dict[str, str]:
+    """--timeout and --socket, with a space or an equals sign, as git credential-cache takes them."""
+    found: dict[str, str] = {}
+    left = list(words)
+    while left:
+        name, equals, value = left.pop(0).partition("=")
+        if name not in ("--timeout", "--socket") or not (equals or left):
+            raise ForgeError(f"unknown option before the operation: {say.clean(name)}")
+        found[name[2:]] = value if equals else left.pop(0)
+    return found
+
+
+def _read_request() -> bytes:
+    """Standard input up to the blank line or the end, in bytes: text mode takes a lone CR for a line end."""
+    data = bytearray()
+    while not (data.endswith(b"\n\n") or data == b"\n"):
+        more = os.read(0, 65_536)
+        if not more:
+            break
+        data += more
+        if len(data) > _LARGEST:
+            raise BadRequestError("refused a request that is too long")
+    return bytes(data)
+
+
+def _put_stdout_aside() -> int:
+    """Keep standard output for the answer alone: what a child or a library prints goes to stderr (GCM #178)."""
+    out = os.dup(1)
+    os.set_inheritable(out, False)
+    os.dup2(2, 1)
+    return out
+
+
+@contextlib.contextmanager
+def _reader_gone(out: int) -> object:  # type: ignore[misc]
+    """A question: has the reader of our answer gone? git's death reaches a helper by no signal."""
+    poll = select.poll()
+    poll.register(out, 0)
+    yield lambda: any(event & (select.POLLERR | select.POLLHUP | select.POLLNVAL) for _, event in poll.poll(0))
+
+
+def _write(fd: int, data: bytes) -> None:
+    with contextlib.suppress(BrokenPipeError):
+        while data:
+            data = data[os.write(fd, data) :]
+
+
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _where(error: BaseException) -> None:
+    """The places that an error came through, without any value."""
+    trace = error.__traceback__
+    while trace:
+        code = trace.tb_frame.f_code
+        say.trace(f"  {os.path.basename(code.co_filename)}:{trace.tb_lineno} {code.co_name}")
+        trace = trace.tb_next

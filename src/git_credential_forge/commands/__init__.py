@@ -1,0 +1,25 @@
+"""The commands that people type, one file each."""
+
+from __future__ import annotations
+
+import argparse
+from importlib import import_module
+
+from git_credential_forge.vault import TIMEOUT
+
+VERBS = {"configure": "configure", "unconfigure": "configure", "login": "login", "logout": "logout", "status": "status"}
+
+
+def run(arguments: list[str]) -> int:
+    """The exit status of a command; argparse ends the process where it was typed wrong."""
+    verb = arguments[0]
+    module = import_module(f"{__name__}.{VERBS[verb]}")
+    parser = argparse.ArgumentParser(prog=f"git credential-forge {verb}", allow_abbrev=False)
+    getattr(module, f"{verb}_options")(parser)
+    status: int = getattr(module, verb)(parser.parse_args(arguments[1:]))
+    return status
+
+
+def add_vault_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--timeout", type=int, default=TIMEOUT, metavar="SECONDS", help=f"as for git ({TIMEOUT})")
+    parser.add_argument("--socket", metavar="PATH", help="as for git")

@@ -1,0 +1,260 @@
+"""`configure` and `unconfigure`: one include in the global git config, and a file of ours that it names.
+
+The include goes before everything else, so that the system's helper is cleared and the helpers that people have for
+single hosts still win; appended at the end, our empty `helper` would wipe them. `unconfigure` takes out exactly the
+bytes that were put in.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shlex
+import stat
+import sys
+import tempfile
+
+from git_credential_forge import git, say, settings
+from git_credential_forge.errors import ForgeError
+from git_credential_forge.origin import Origin, parse
+
+_BOM = b"\xef\xbb\xbf"
+_MADE = "# the global git config was made by configure"
+_SECTION = re.compile(rb"[ \t]*\[[ \t]*([A-Za-z0-9.-]+)[ \t]*(\"(?:[^\"\\]|\\.)*\")?[ \t]*\][ \t]*")
+_EMPTY_HELPER = re.compile(rb"[ \t]*helper[ \t]*=[ \t]*(\"\"[ \t]*)?([#;].*)?", re.IGNORECASE)
+
+
+def configure_options(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Have git use this helper: for every address, or for some."
+    parser.add_argument("url", nargs="*", metavar="URL", help="only for these addresses, like https://codeberg.org")
+
+
+def unconfigure_options(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Take out of the git config what configure put in."
+
+
+def configure(options: argparse.Namespace) -> int:
+    origins = [_origin(url) for url in options.url]
+    launcher = _launcher()
+    ours, theirs = _our_file(), _global_file()
+    before = _read(theirs)
+    made = before is None or _noted_made(ours)
+    content = before or b""
+    _write_ours(ours, _helper_config(launcher, origins, ours), made=made)
+    if _remove(content, ours) == content:
+        _replace(theirs, _insert(content, ours))
+    where = " and ".join(origin.url for origin in origins) or "every address"
+    say.result(f"git uses git-credential-forge for {where}")
+    say.result(f"  by {_short(ours)}, included first in {_short(theirs)}")
+    _name_others(ours, theirs)
+    return 0
+
+
+def unconfigure(_: argparse.Namespace) -> int:
+    ours, theirs = _our_file(), _global_file()
+    content = _read(theirs)
+    after = _remove(content or b"", ours)
+    if content is None or after == content:
+        say.result("git was not using git-credential-forge")
+    elif not after and _noted_made(ours):
+        os.unlink(os.path.realpath(theirs))
+        say.result(f"removed {_short(theirs)}, which configure had made")
+    else:
+        _replace(theirs, after)
+        say.result(f"taken out of {_short(theirs)}; the rest is as it was")
+    if os.path.exists(ours):
+        os.unlink(ours)
+        try:
+            os.rmdir(os.path.dirname(ours))
+        except OSError:
+            pass  # something of the person's is in there
+    return 0
+
+
+# -- our own file -----------------------------------------------------------------------------------------
+
+
+def _our_file() -> str:
+    return os.path.join(settings.directory(), "gitconfig")
+
+
+def _helper_config(launcher: str, origins: list[Origin], ours: str) -> str:
+    """The sections that set our helper. The empty one before it clears what was set further out; the path goes to
+    the shell, and the whole to git, each with its own quotes. Silent when the program is gone."""
+    command = (
+        '!f() { test -r "$git_credential_forge" && . "$git_credential_forge"; }; '
+        f"git_credential_forge={shlex.quote(launcher)} f"
+    )
+    value = command.replace("\\", "\\\\").replace('"', '\\"')
+    body = f'\thelper =\n\thelper = "{value}"\n'
+    if not origins or _is_general(ours):
+        return f"[credential]\n{body}"
+    known = [*_configured_urls(ours), *(origin.url for origin in origins)]
+    return "".join(f'[credential "{url}"]\n{body}' for url in dict.fromkeys(known))
+
+
+def _is_general(ours: str) -> bool:
+    return any(key == "credential.helper" for key, _ in _listed(ours))
+
+
+def _configured_urls(ours: str) -> list[str]:
+    return [key[len("credential.") : -len(".helper")] for key, value in _listed(ours) if value and key.count(".") > 1]
+
+
+def _listed(ours: str) -> list[tuple[str, str]]:
+    return git.config("config", "-z", "--file", ours, "--get-regexp", r"^credential\..*helper$") if os.path.exists(ours) else []
+
+
+def _write_ours(ours: str, sections: str, *, made: bool) -> None:
+    os.makedirs(os.path.dirname(ours), mode=0o700, exist_ok=True)
+    head = "# written by git credential-forge configure; unconfigure removes it\n" + (f"{_MADE}\n" if made else "")
+    _replace(ours, (head + sections).encode("utf-8", "surrogateescape"))
+
+
+def _noted_made(ours: str) -> bool:
+    return _MADE.encode() in (_read(ours) or b"").splitlines()
+
+
+def _launcher() -> str:
+    """The launcher beside the program that runs, as people call it: a link in ~/.local/bin outlives what it names."""
+    beside = os.path.join(os.path.dirname(os.path.abspath(sys.argv[0])), "git-credential-forge")
+    found = git.find("git-credential-forge")
+    if found and os.path.realpath(found) == os.path.realpath(beside):
+        beside = found
+    if not os.path.isfile(beside):
+        raise ForgeError(f"{beside} is missing: install git-credential-forge again")
+    if any(character in beside for character in "\n\r\0"):
+        raise ForgeError("the path of git-credential-forge has a line end in it, which git cannot take")
+    return beside
+
+
+# -- the person's file ------------------------------------------------------------------------------------
+
+
+def _global_file() -> str:
+    """The file that git takes for global settings: $GIT_CONFIG_GLOBAL, else XDG's if there is one, else ~/.gitconfig."""
+    named = os.environ.get("GIT_CONFIG_GLOBAL")
+    if named is not None:
+        if not named:
+            raise ForgeError("GIT_CONFIG_GLOBAL is empty, so git reads no global config")
+        return os.path.abspath(os.path.expanduser(named))
+    home = os.path.expanduser("~/.gitconfig")
+    xdg = os.path.join(os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config"), "git", "config")
+    return xdg if os.path.exists(xdg) and not os.path.lexists(home) else home
+
+
+def _read(path: str) -> bytes | None:
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except FileNotFoundError:
+        if os.path.islink(path):
+            raise ForgeError(f"{path} is a link to {os.path.realpath(path)}, which is not there") from None
+        return None
+    except OSError as error:
+        raise ForgeError(f"{path}: {error.strerror}") from None
+
+
+def _replace(path: str, content: bytes) -> None:
+    """Write the file that a path leads to, whole or not at all, with its mode and owner kept."""
+    target = os.path.realpath(path)
+    try:
+        found = os.stat(target)
+    except FileNotFoundError:
+        found = None
+    if found and not found.st_mode & stat.S_IWUSR:  # root may write it all the same; its owner has said no
+        raise ForgeError(f"{target} is write-protected")
+    try:
+        descriptor, aside = tempfile.mkstemp(prefix=".gitconfig-", dir=os.path.dirname(target))
+        with open(descriptor, "wb") as file:
+            file.write(content)
+            os.fchmod(file.fileno(), stat.S_IMODE(found.st_mode) if found else 0o666 & ~_umask())
+            if found and (found.st_uid, found.st_gid) != (os.geteuid(), os.getegid()):
+                os.fchown(file.fileno(), found.st_uid, found.st_gid)
+            os.fsync(file.fileno())
+        os.replace(aside, target)
+    except OSError as error:
+        raise ForgeError(f"{target}: {error.strerror}") from None
+
+
+def _umask() -> int:
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+def _insert(content: bytes, ours: str) -> bytes:
+    """Put the include first, behind a BOM; where a general empty `helper` follows, right behind that, or it would
+    wipe ours."""
+    eol = _eol(content)
+    at = _after_last_empty_helper(content)
+    if at is None:
+        start = len(_BOM) if content.startswith(_BOM) else 0
+        return content[:start] + _include(ours, eol) + eol + content[start:]
+    return content[:at] + eol + _include(ours, eol) + eol + b"[credential]" + content[at:]
+
+
+def _remove(content: bytes, ours: str) -> bytes:
+    for eol in (b"\r\n", b"\n"):
+        block = _include(ours, eol)
+        for inserted in (eol + block + eol + b"[credential]", block + eol):
+            if inserted in content:
+                return content.replace(inserted, b"", 1)
+    return content
+
+
+def _include(ours: str, eol: bytes) -> bytes:
+    path = ours.replace("\\", "\\\\").replace('"', '\\"').encode("utf-8", "surrogateescape")
+    return b"[include]" + eol + b'\tpath = "' + path + b'"'
+
+
+def _eol(content: bytes) -> bytes:
+    first = content.find(b"\n")
+    return b"\r\n" if first > 0 and content[first - 1 : first] == b"\r" else b"\n"
+
+
+def _after_last_empty_helper(content: bytes) -> int | None:
+    """Where the line of the last general empty `helper` ends (without its line end), or None."""
+    at, general, found = 0, False, None
+    for line in content.split(b"\n"):
+        rest = line.removeprefix(_BOM) if at == 0 else line
+        rest = rest.rstrip(b"\r")
+        section = _SECTION.match(rest)
+        if section:
+            general = section[1].lower() == b"credential" and not section[2]
+            rest = rest[section.end() :]
+        if general and _EMPTY_HELPER.fullmatch(rest):
+            found = at + len(line.rstrip(b"\r"))
+        at += len(line) + 1
+    return found
+
+
+# -- what else there is -----------------------------------------------------------------------------------
+
+
+def _name_others(ours: str, theirs: str) -> None:
+    """Name the general helpers of theirs that stay, and what that means; and what already serves single hosts."""
+    own = {value for key, value in _listed(ours) if value}
+    for key, value in git.config("config", "-z", "--file", os.path.realpath(theirs), "--get-regexp", r"^credential\..*helper$"):
+        if not value or value in own:
+            continue
+        if key == "credential.helper":
+            pattern = "^" + re.sub(r"([][\\.^$*+?(){}|])", r"\\\1", value) + "$"
+            say.result(f"another helper stays: {value}; git gives it your tokens to store")
+            say.result(f"  to remove it: git config --global --unset-all credential.helper {shlex.quote(pattern)}")
+        else:
+            host = key[len("credential.") : -len(".helper")]
+            say.result(f"{host} stays with {value}")
+
+
+def _short(path: str) -> str:
+    home = os.path.expanduser("~")
+    return "~" + path[len(home) :] if path.startswith(home + "/") else path
+
+
+def _origin(url: str) -> Origin:
+    parsed = parse(url)
+    if parsed is None or parsed.path not in ("", "/") or parsed.query:
+        raise ForgeError(f"not the address of a host, like https://codeberg.org: {say.clean(url)}")
+    return parsed.origin

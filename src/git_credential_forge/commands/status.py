@@ -1,0 +1,70 @@
+"""`status`: what is signed in, as whom, and until when. Names and times only."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+
+from git_credential_forge import commands, daemon, forges, index, say
+from git_credential_forge.index import Row
+from git_credential_forge.origin import Origin
+from git_credential_forge.vault import Session, Vault
+
+
+def status_options(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Show what is signed in, and until when."
+    parser.add_argument("--json", action="store_true", help="for programs: version, times as seconds since 1970")
+    commands.add_vault_options(parser)
+
+
+def status(options: argparse.Namespace) -> int:
+    held = Vault(daemon.place(options.socket), options.timeout)
+    found = []
+    for origin in index.origins(held.place):
+        for row in index.read(held.place, origin):
+            session = held.session(origin, row.base, row.account)
+            if session:
+                found.append((origin, row, session))
+    if options.json:
+        say.result(json.dumps({"version": 1, "sign_ins": [_record(*each) for each in found]}, indent=2))
+    elif not found:
+        say.result("not signed in anywhere")
+    else:
+        _table([_line(*each) for each in found])
+    return 0
+
+
+def _record(origin: Origin, row: Row, session: Session) -> dict[str, object]:
+    return {
+        "url": origin.url + row.base,
+        "account": session.account,
+        "client_id": session.client_id,
+        "shared_application": _shared(session),
+        "token_expires": session.expiry,
+        "signed_in_at": session.signed_in_at,
+        "signed_in_until": row.session_end,
+        "refreshable": session.refresh_token is not None,
+    }
+
+
+def _line(origin: Origin, row: Row, session: Session) -> tuple[str, ...]:
+    if not session.usable(time.time()):
+        token = "token to be renewed"
+    elif session.expiry > time.time() + 366 * 86_400:
+        token = "token without end"
+    else:
+        token = f"token until {say.until(session.expiry)}"
+    application = "shared application" if _shared(session) else "your application"
+    where = origin.netloc + row.base if origin.scheme == "https" else origin.url + row.base
+    return where, session.account, application, token, f"signed in until {say.until(row.session_end)}"
+
+
+def _shared(session: Session) -> bool:
+    return session.client_id == forges.BY_KEY.get(session.kind, forges.OTHER).client_id
+
+
+def _table(lines: list[tuple[str, ...]]) -> None:
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        say.result("   ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())

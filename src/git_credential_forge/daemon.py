@@ -1,0 +1,124 @@
+"""Where our files are, and git's cache daemon: whose it is, how it is asked, how it is started.
+
+Beside the socket lie locks and the small files that name accounts; no secret is ever in one of them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import stat
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from git_credential_forge import git
+from git_credential_forge.errors import VaultError
+
+
+class Place(NamedTuple):
+    """A directory that is ours alone, and the socket in it."""
+
+    directory: str
+    socket: str
+
+    def path(self, name: str) -> str:
+        return os.path.join(self.directory, name)
+
+
+def default_socket() -> str:
+    """$XDG_CACHE_HOME/git-credential-forge/socket, as git has it for its own; the launcher has the same rule.
+    The XDG rules call a relative path invalid, and a helper is started in many directories."""
+    from platformdirs.unix import Unix
+
+    base = Unix("git-credential-forge").user_cache_dir
+    if not os.path.isabs(base):
+        base = os.path.expanduser("~/.cache/git-credential-forge")
+    return os.path.join(base, "socket")
+
+
+def place(socket: str | None = None) -> Place:
+    """The place for a socket, made if need be. Raises VaultError where it is not ours alone."""
+    socket = os.path.abspath(os.path.expanduser(socket)) if socket else default_socket()
+    directory = os.path.dirname(socket)
+    try:
+        with contextlib.suppress(FileExistsError):
+            os.makedirs(os.path.dirname(directory), mode=0o700, exist_ok=True)
+            os.mkdir(directory, 0o700)
+        _check_directory(directory, os.stat(directory))
+        _check_socket(socket)
+    except OSError as error:
+        raise VaultError(f"nothing is kept in memory: {directory}: {error.strerror}") from None
+    return Place(directory, socket)
+
+
+def _check_directory(directory: str, found: os.stat_result) -> None:
+    if not stat.S_ISDIR(found.st_mode):
+        raise VaultError(f"nothing is kept in memory: {directory} is not a directory")
+    if found.st_uid != os.geteuid():
+        raise VaultError(f"nothing is kept in memory: {directory} belongs to another user")
+    if found.st_mode & 0o077:
+        raise VaultError(
+            f"nothing is kept in memory: others may look into {directory}", f"to mend it: chmod 700 '{directory}'"
+        )
+
+
+def _check_socket(socket: str) -> None:
+    try:
+        found = os.lstat(socket)
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(found.st_mode) or found.st_uid != os.geteuid():
+        raise VaultError(f"nothing is kept in memory: {socket} is in the way, and no socket of yours")
+
+
+def ask(at: Place, request: bytes) -> bytes:
+    """What the cache has for a request; nothing if no daemon runs."""
+    return _client(at, "get", request)
+
+
+def erase(at: Place, request: bytes) -> None:
+    _client(at, "erase", request)
+
+
+def store(at: Place, request: bytes, lifetime: int) -> None:
+    """Keep something for `lifetime` seconds, with a daemon started for it if none runs. Raises VaultError.
+
+    git's client starts the daemon. Under a lock: of two that start one, the later takes the socket away and
+    the first one's memory is lost. In a session of its own and without our descriptors: left to itself it
+    holds a caller's pipe open for two hours, and dies with the terminal.
+    """
+    with lock(at, "lock-daemon"):
+        status = git.run(
+            *("-c", "credentialCache.ignoreSIGHUP=true", "credential-cache"),
+            *(f"--timeout={lifetime}", "--socket", at.socket, "store"),
+            given=request,
+            detached=True,
+        )[0]
+    if status != 0:
+        raise VaultError("nothing is kept in memory: git credential-cache does not work here")
+
+
+def _client(at: Place, operation: str, request: bytes) -> bytes:
+    if not os.path.exists(at.socket):
+        return b""
+    return git.run("credential-cache", "--socket", at.socket, operation, given=request)[1]
+
+
+@contextlib.contextmanager
+def lock(at: Place, name: str) -> Iterator[None]:
+    """Hold a lock file for a moment. For waits that a person may see, see `flight`."""
+    descriptor = open_lock(at, name)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def open_lock(at: Place, name: str) -> int:
+    """A descriptor of a lock file. The file is never deleted: who waits for it would hold a lock on nothing."""
+    try:
+        return os.open(at.path(name), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise VaultError(f"nothing is kept in memory: {at.path(name)}: {error.strerror}") from None

@@ -1,0 +1,111 @@
+"""One process acts, the others wait and reuse what it got.
+
+Two kinds of lock: *refresh* for an account, held for seconds; *sign-in* for an origin, held as long as a person
+needs. The kernel frees a lock when its holder dies. A refusal is left beside the lock, for those who waited and
+for a while after: a person who said no is not asked again by the next git of the same editor.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+
+from git_credential_forge import daemon, say
+from git_credential_forge.daemon import Place
+from git_credential_forge.errors import AbandonedError, RefusedError
+from git_credential_forge.origin import Origin
+
+TICK = 0.02  # seconds between looks at a lock: a waiter has the result at once, and costs next to nothing
+REFRESH = 15  # seconds: a refresh has three tries of a few seconds each, and then gives up
+
+
+@contextlib.contextmanager
+def acting(
+    place: Place | None, name: str, patience: float, gone: Callable[[], bool], waiting: Callable[[], None] | None = None
+) -> Iterator[bool]:
+    """Hold the lock `name`; yields False where it could not be had within `patience` seconds.
+
+    Without a place there is nothing to hold, and nothing to share: then True at once. `gone` tells that nobody
+    reads our answer any more (AbandonedError); `waiting` is called once if the lock is not free.
+    """
+    if place is None:
+        yield True
+        return
+    descriptor = daemon.open_lock(place, f"lock-{name}")
+    try:
+        yield _acquire(descriptor, patience, gone, waiting)
+    finally:
+        os.close(descriptor)
+
+
+def _acquire(descriptor: int, patience: float, gone: Callable[[], bool], waiting: Callable[[], None] | None) -> bool:
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pass
+        else:
+            return True
+        if waiting:
+            waiting()
+            waiting = None
+        if gone():
+            raise AbandonedError
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(TICK)
+
+
+def sign_in_name(origin: Origin) -> str:
+    return f"sign-in-{origin.scheme}-{origin.netloc}"
+
+
+def refresh_name(origin: Origin, account: str) -> str:
+    from urllib.parse import quote
+
+    return f"refresh-{origin.scheme}-{origin.netloc}-{quote(account, safe='')[:100]}"
+
+
+def remember_refusal(place: Place | None, origin: Origin, refusal: RefusedError) -> None:
+    """Leave a refusal for those who wait, and for who comes soon. Words only."""
+    if place is None:
+        return
+    with contextlib.suppress(OSError), open(_refusal(place, origin), "w", encoding="utf-8", opener=_private) as file:
+        json.dump({"at": time.time(), "message": refusal.message, "hints": refusal.hints}, file)
+
+
+def refusal(place: Place | None, origin: Origin, quiet: int, since: float) -> RefusedError | None:
+    """The refusal that holds now: one of the last `quiet` seconds, or one that came while we waited."""
+    if place is None:
+        return None
+    try:
+        with open(_refusal(place, origin), encoding="utf-8") as file:
+            left = json.load(file)
+            at, message, hints = float(left["at"]), str(left["message"]), tuple(map(str, left["hints"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    if at >= since:
+        return RefusedError(message, *hints)
+    if at <= time.time() < at + quiet:
+        again = f"asking again is paused until {say.until(at + quiet)}; `git credential-forge login {origin.url}` asks now"
+        return RefusedError(message, again, *hints)
+    return None
+
+
+def forget_refusal(place: Place | None, origin: Origin) -> None:
+    if place is not None:
+        with contextlib.suppress(OSError):
+            os.unlink(_refusal(place, origin))
+
+
+def _refusal(place: Place, origin: Origin) -> str:
+    return place.path(f"refusal-{origin.scheme}-{origin.netloc}")
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)

@@ -1,0 +1,89 @@
+"""The names file of an origin: which accounts are signed in there, and when what is held of them ends.
+
+`account-<scheme>-<host>` beside the socket. Its first line is the account that is meant when git names none:
+the launcher reads it. Its time of modification is when the first of its answers ends: the launcher goes to
+Python from then on. Then a line for each sign-in: end of the answer, end of the session (seconds since 1970),
+path of the forge, account; divided by tabs. Names and times only.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from typing import NamedTuple
+
+from git_credential_forge.daemon import Place
+from git_credential_forge.origin import Origin, of_request
+
+_PREFIX = "account-"
+
+
+class Row(NamedTuple):
+    """One sign-in. `answer_end` is past when the answer has left the cache; `base` is '' or '/sub/path'."""
+
+    answer_end: int
+    session_end: int
+    base: str
+    account: str
+
+
+def read(place: Place, origin: Origin) -> list[Row]:
+    """The sign-ins of an origin, the default one first. A damaged file is none."""
+    try:
+        with open(_path(place, origin), encoding="utf-8", errors="surrogateescape", newline="\n") as file:
+            lines = file.read(1 << 16).split("\n")[1:]
+    except OSError:
+        return []
+    rows = []
+    for line in lines:
+        parts = line.split("\t")
+        if len(parts) == 4 and parts[0].isdecimal() and parts[1].isdecimal():  # noqa: PLR2004
+            rows.append(Row(int(parts[0]), int(parts[1]), parts[2], parts[3]))
+    return rows
+
+
+def write(place: Place, origin: Origin, rows: list[Row], now: float) -> None:
+    """Replace the file; without rows, remove it. Raises OSError."""
+    path = _path(place, origin)
+    if not rows:
+        if os.path.lexists(path):
+            os.unlink(path)
+        return
+    text = f"{rows[0].account}\n" + "".join("\t".join(map(str, row)) + "\n" for row in rows)
+    descriptor, aside = tempfile.mkstemp(prefix="new-", dir=place.directory)
+    try:
+        with open(descriptor, "wb") as file:
+            file.write(text.encode("utf-8", "surrogateescape"))
+        os.utime(aside, times=(now, _due(rows, now)))
+        os.replace(aside, path)
+    except OSError:
+        os.unlink(aside)
+        raise
+
+
+def settle(place: Place, origin: Origin, rows: list[Row], now: float) -> None:
+    """Put the time right again after one account's answer has ended and another's has not."""
+    os.utime(_path(place, origin), times=(now, _due(rows, now)))
+
+
+def origins(place: Place) -> list[Origin]:
+    """The origins that have sign-ins, by name."""
+    found = []
+    for name in sorted(os.listdir(place.directory)):
+        scheme, _, host = name.removeprefix(_PREFIX).partition("-")
+        origin = of_request(scheme, host) if name.startswith(_PREFIX) else None
+        if origin:
+            found.append(origin)
+    return found
+
+
+def _due(rows: list[Row], now: float) -> float:
+    """When Python has to look again. Always, where several forges share the origin: a token of the one is not to
+    be sent to the other, and the launcher does not know paths."""
+    if any(row.base for row in rows):
+        return 0
+    return min((row.answer_end for row in rows if row.answer_end > now), default=0)
+
+
+def _path(place: Place, origin: Origin) -> str:
+    return place.path(f"{_PREFIX}{origin.scheme}-{origin.netloc}")

@@ -1,0 +1,246 @@
+"""Authorization code with PKCE (RFC 6749, section 4.1; RFC 7636; RFC 8252): the person's part and ours."""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+from git_credential_forge import say
+from git_credential_forge.errors import AbandonedError, RefusedError, TryElsewhereError, UnreachableError
+from git_credential_forge.oauth import http, page, whoami, wire
+from git_credential_forge.oauth.browser import Opener
+from git_credential_forge.oauth.loopback import Listener, Redirect
+from git_credential_forge.oauth.paste import Terminal
+from git_credential_forge.oauth.wire import Attempt, Callback, Refusal, Token
+from git_credential_forge.origin import parse
+from git_credential_forge.recognise import Forge
+
+LOOK = 100  # milliseconds between looks at the opener, the probe and git
+REMIND = 15  # seconds until a person is told that we still wait
+
+
+class Ways(NamedTuple):
+    """How a person can be reached, and how long."""
+
+    browser: bool
+    paste: bool
+    patience: int  # seconds
+    gone: Callable[[], bool]  # whether nobody is left to read our answer
+
+
+class Grant(NamedTuple):
+    token: Token
+    account: str | None  # None where the forge does not say
+
+
+def sign_in(forge: Forge, ways: Ways, admit: Callable[[str | None], None]) -> Grant:
+    """Let a person sign in, and get the token.
+
+    1. Listen on this machine. 2. Say what will be seen, and open the browser; give a terminal the address for paste.
+    3. Wait for the answer, which the listener or the terminal brings, and check it. 4. Exchange the code. 5. Ask who
+    it is, and whether `admit` has them (it raises RefusedError). 6. Only then tell the browser that it worked.
+
+    Raises RefusedError, UnreachableError, TryElsewhereError, AbandonedError. Leaves nothing behind.
+    """
+    with contextlib.ExitStack() as stack:
+        terminal = Terminal.find() if ways.paste else None
+        if terminal:
+            stack.enter_context(terminal)
+        listener = Listener(redirect(forge.redirect))
+        stack.callback(listener.close)
+        conversation = _Conversation(forge, ways, listener, terminal)
+        try:
+            callback = conversation.hold()
+            if callback.refusal:
+                raise RefusedError(_why_refused(forge, callback.refusal), *_hints(forge, callback.refusal))
+            token = _exchange(forge, callback, listener.redirect_uri)
+            account = whoami.ask(forge, token.access_token)
+            admit(account)
+        except (RefusedError, UnreachableError, TryElsewhereError) as error:
+            listener.show(page.not_signed_in(forge.name, error.message.rpartition(f"{forge.name}: ")[2]))
+            raise
+        listener.show(page.signed_in(forge.name, account))
+        return Grant(token, account)
+
+
+def redirect(address: str) -> Redirect:
+    """Take a redirect address apart: this machine only, and http."""
+    parsed = parse(address)
+    if parsed is None or not parsed.origin.loopback or parsed.origin.scheme != "http" or parsed.query:
+        raise TryElsewhereError(f"oauthRedirectURL has to be on this machine, like http://127.0.0.1: {say.clean(address)}")
+    port = parsed.origin.port if parsed.origin.netloc != parsed.origin.host else 0
+    return Redirect(parsed.origin.host, port, parsed.path)
+
+
+class _Conversation:
+    """What goes on while a person signs in."""
+
+    def __init__(self, forge: Forge, ways: Ways, listener: Listener, terminal: Terminal | None) -> None:
+        self.forge = forge
+        self.ways = ways
+        self.listener = listener
+        self.terminal = terminal if terminal and terminal.reading else None
+        self.opener = Opener() if ways.browser else None
+        self.browser_attempt = Attempt.fresh()
+        self.paste_attempt = Attempt.fresh()  # its state is seen on a screen, so it is not the browser's
+        self.probed: list[RefusedError] = []
+
+    def hold(self) -> Callback:
+        """Steps 2 and 3: returns an answer with a right state."""
+        target = wire.authorize_url(self.forge, self.browser_attempt, self.listener.redirect_uri)
+        self.listener.serve([self.browser_attempt, self.paste_attempt], self.forge.issuer, target)
+        self._announce()
+        self._open()
+        if self.forge.kind.client_id:
+            http.in_background(self._probe)
+        else:
+            http.in_background(http.preload)
+        return self._wait()
+
+    def _announce(self) -> None:
+        where = f"signing in to {self.forge.name}"
+        say.line(f"{where} in your browser" if self.opener else where)
+        if self.forge.built_in:
+            say.line(
+                f'the page will name the application "{self.forge.kind.shown_as}", the one that {self.forge.kind.name} '
+                "ships for helpers like this"
+            )
+        if self.terminal:
+            self._offer_paste(self.terminal)
+
+    def _offer_paste(self, terminal: Terminal) -> None:
+        address = wire.authorize_url(self.forge, self.paste_attempt, self.listener.redirect_uri)
+        lead = "no browser here? open" if self.opener else "open"
+        say.on(terminal.descriptor, f"{lead} {address} anywhere, then paste here the address you end on")
+
+    def _open(self) -> None:
+        """Start an opener, or the next one; without any left, it is the terminal's turn."""
+        if self.opener:
+            self.opener.next(self.listener.start_address())
+            if not self.opener.exhausted:
+                return
+            self.opener = None
+            if self.terminal:
+                say.line("no browser could be opened here")
+        if not self.terminal:
+            raise TryElsewhereError(
+                f"not signed in to {self.forge.name}: no browser can be opened here, and no terminal is there to ask on",
+                f"run: git credential-forge login {self.forge.origin.url}",
+            )
+
+    def _wait(self) -> Callback:
+        started = time.monotonic()
+        deadline, remind = started + self.ways.patience, started + REMIND
+        poll = select.poll()
+        poll.register(self.listener.descriptor, select.POLLIN)
+        if self.terminal:
+            poll.register(self.terminal.descriptor, select.POLLIN)
+        while time.monotonic() < deadline:
+            ready = dict(poll.poll(LOOK))
+            callback = self.listener.take() or self._pasted(ready, poll)
+            if callback:
+                return callback
+            if self.ways.gone():
+                raise AbandonedError
+            if self.probed:
+                raise self.probed[0]
+            if self.opener and not self.listener.opened and self.opener.failed():
+                self._open()
+            if time.monotonic() >= remind:
+                remind = deadline
+                left = max(1, round((deadline - time.monotonic()) / 60))
+                say.line(f"still waiting for the browser, Ctrl-C to cancel ({left} min left)")
+        raise RefusedError(f"not signed in to {self.forge.name}: nobody answered within {self.ways.patience} s")
+
+    def _pasted(self, ready: dict[int, int], poll: select.poll) -> Callback | None:
+        """What was pasted, checked exactly as the listener checks; wrong input may be tried again."""
+        if not self.terminal or self.terminal.descriptor not in ready:
+            return None
+        text = self.terminal.take()
+        if not self.terminal.reading:
+            poll.unregister(self.terminal.descriptor)
+            return None
+        if text is None:
+            return None
+        address = parse(text if "://" in text else f"http://{text}")
+        ours = parse(self.listener.redirect_uri)
+        attempts = [self.browser_attempt, self.paste_attempt]
+        if address and ours and (address.origin, address.path or "/") == (ours.origin, ours.path or "/"):
+            callback = wire.parse_callback(address.query, attempts, self.forge.issuer)
+            if callback:
+                return callback
+        say.on(
+            self.terminal.descriptor,
+            f"that is not the address this sign-in ends on; it begins with {self.listener.redirect_uri} and is needed whole",
+        )
+        return None
+
+    def _probe(self) -> None:
+        """Ask, beside the person, whether the forge knows the client at all: those that do not show a page and never
+        call back."""
+        try:
+            answer = http.post(self.forge.token_url, wire.probe_form(self.forge, self.listener.redirect_uri))
+        except UnreachableError:
+            return  # the browser will show what is wrong
+        found = wire.parse_token(answer.status, answer.content_type, answer.body, answer.location)
+        if isinstance(found, Refusal) and found.dead_client:
+            self.probed.append(unknown_client(self.forge))
+        elif answer.status in (403, 404) and not isinstance(found, Refusal):
+            self.probed.append(
+                RefusedError(
+                    f"not signed in to {self.forge.name}: it has no sign-in for applications (HTTP {answer.status} at "
+                    f"{self.forge.kind.token or 'its token endpoint'})",
+                    *type_a_password(self.forge),
+                )
+            )
+
+
+def unknown_client(forge: Forge) -> RefusedError:
+    which = f"the application that {forge.kind.name} usually ships" if forge.built_in else "the client id that is set for it"
+    return RefusedError(f"not signed in to {forge.name}: it does not know {which}", client_id_remedy(forge))
+
+
+def client_id_remedy(forge: Forge) -> str:
+    return (
+        f"register an application there with the redirect {forge.redirect}, then: "
+        f"git config --global credential.{forge.origin.url}.oauthClientId ID"
+    )
+
+
+def type_a_password(forge: Forge) -> tuple[str]:
+    return (
+        "to type a password or token there instead: "
+        f"git config --global credential.{forge.origin.url}.forgeFlow never",
+    )
+
+
+def _why_refused(forge: Forge, refusal: Refusal) -> str:
+    if refusal.error == "access_denied":
+        return f"not signed in to {forge.name}: you denied the request in the browser"
+    return f"not signed in to {forge.name}: it said: {say.clean(str(refusal))}"
+
+
+def _hints(forge: Forge, refusal: Refusal) -> tuple[str, ...]:
+    if "different scope" in refusal.description and forge.kind.applications:
+        page_address = forge.page(forge.kind.applications)
+        return (f"you granted this application other rights before: take that back at {page_address}, and try again",)
+    return ()
+
+
+def _exchange(forge: Forge, callback: Callback, redirect_uri: str) -> Token:
+    """The token for a code (RFC 6749, section 4.1.3). Raises RefusedError, UnreachableError."""
+    try:
+        answer = http.post(forge.token_url, wire.exchange_form(forge, callback, redirect_uri))
+    except UnreachableError as error:
+        raise UnreachableError(f"not signed in to {forge.name}: {error.message}") from None
+    found = wire.parse_token(answer.status, answer.content_type, answer.body, answer.location)
+    if isinstance(found, Token):
+        return found
+    if isinstance(found, Refusal) and found.dead_client:
+        raise unknown_client(forge)
+    if isinstance(found, Refusal):
+        raise RefusedError(f"not signed in to {forge.name}: it said: {say.clean(str(found))}")
+    raise UnreachableError(f"not signed in to {forge.name}: its token endpoint is of no use: {found.reason}")

@@ -1,0 +1,59 @@
+"""Where we run, and so what we may do: ask somebody, open a browser, use a terminal."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import NamedTuple
+
+from git_credential_forge.settings import Settings
+
+_OFF = ("0", "false")
+
+
+class Surroundings(NamedTuple):
+    interactive: bool  # somebody is there to be asked
+    browser: bool  # a browser can be opened here
+    sudo: bool  # root in somebody else's home: nothing is opened, nothing written
+
+
+def look(settings: Settings, *, asked_for: bool = False) -> Surroundings:
+    """`asked_for`: a person typed the command, so they are there, whatever a variable says."""
+    sudo = "SUDO_USER" in os.environ and os.geteuid() == 0
+    interactive = asked_for or (settings.interactive and not _told_not_to_ask())
+    return Surroundings(interactive and not sudo, _browser() and not sudo, sudo)
+
+
+def foreign_home() -> bool:
+    """root by sudo in a home that is not root's: what is written there would lock its owner out."""
+    if "SUDO_USER" not in os.environ or os.geteuid() != 0:
+        return False
+    try:
+        return os.stat(os.path.expanduser("~")).st_uid != 0
+    except OSError:
+        return True
+
+
+def _told_not_to_ask() -> bool:
+    """git's own switch, Git Credential Manager's, the one VS Code sets for its background fetches, and CI's."""
+    environment = os.environ
+    return (
+        environment.get("GIT_TERMINAL_PROMPT", "1").lower() in _OFF
+        or environment.get("GCM_INTERACTIVE", "").lower() in (*_OFF, "never")
+        or environment.get("VSCODE_GIT_FETCH_SILENT", "").lower() not in ("", *_OFF)
+        or environment.get("CI", "").lower() not in ("", *_OFF)
+    )
+
+
+def _browser() -> bool:
+    environment = os.environ
+    if environment.get("BROWSER"):
+        return True  # before the question about SSH: VS Code's opens one on the other end
+    if sys.platform == "darwin":
+        return "SSH_CONNECTION" not in environment
+    return bool(environment.get("DISPLAY") or environment.get("WAYLAND_DISPLAY") or wsl())
+
+
+def wsl() -> bool:
+    """Whether this Linux runs inside Windows, where `wslview` opens the browser."""
+    return "WSL_DISTRO_NAME" in os.environ or "WSL_INTEROP" in os.environ

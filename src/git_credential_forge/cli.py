@@ -11,6 +11,7 @@ import os
 import select
 import signal
 import sys
+from collections.abc import Callable
 from types import FrameType
 from typing import NoReturn
 
@@ -49,10 +50,9 @@ def run(arguments: list[str]) -> int:
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _interrupt)
-    verb = next((word for word in reversed(arguments) if not word.startswith("-")), "")
-    by_git = verb in _BY_GIT
+    by_git = bool(arguments) and arguments[-1] in _BY_GIT
     try:
-        return _dispatch(arguments, verb, out)
+        return _dispatch(arguments, out)
     except AbandonedError:
         return 0
     except KeyboardInterrupt:
@@ -66,7 +66,7 @@ def run(arguments: list[str]) -> int:
         return 0 if by_git else MISTAKE
 
 
-def _dispatch(arguments: list[str], verb: str, out: int) -> int:
+def _dispatch(arguments: list[str], out: int) -> int:
     if any(word in ("-h", "--help") for word in arguments):
         _write(out, HELP.encode())
         return 0
@@ -108,8 +108,7 @@ def _serve(operation: str, options: dict[str, str], out: int) -> int:
     except VaultError as error:
         say.lines(error.message, error.hints)
     if operation == "get":
-        with _reader_gone(out) as gone:
-            _write(out, operations.get(request, held, gone))
+        _write(out, operations.get(request, held, _reader_gone(out)))
     elif operation == "store":
         operations.store(request, held)
     else:
@@ -160,12 +159,11 @@ def _put_stdout_aside() -> int:
     return out
 
 
-@contextlib.contextmanager
-def _reader_gone(out: int) -> object:  # type: ignore[misc]
+def _reader_gone(out: int) -> Callable[[], bool]:
     """A question: has the reader of our answer gone? git's death reaches a helper by no signal."""
     poll = select.poll()
     poll.register(out, 0)
-    yield lambda: any(event & (select.POLLERR | select.POLLHUP | select.POLLNVAL) for _, event in poll.poll(0))
+    return lambda: any(event & (select.POLLERR | select.POLLHUP | select.POLLNVAL) for _, event in poll.poll(0))
 
 
 def _write(fd: int, data: bytes) -> None:
@@ -174,7 +172,7 @@ def _write(fd: int, data: bytes) -> None:
             data = data[os.write(fd, data) :]
 
 
-def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt
 
 

@@ -92,8 +92,8 @@ def refusal(place: Place | None, origin: Origin, quiet: int, since: float) -> Re
     if at >= since:
         return RefusedError(message, *hints)
     if at <= time.time() < at + quiet:
-        again = f"asking again is paused until {say.until(at + quiet)}; `git credential-forge login {origin.url}` asks now"
-        return RefusedError(message, again, *hints)
+        paused = f"asking again is paused until {say.until(at + quiet)}"
+        return RefusedError(message, f"{paused}; `git credential-forge login {origin.url}` asks now", *hints)
     return None
 
 

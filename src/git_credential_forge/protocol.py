@@ -16,10 +16,8 @@ LINE = 65_535  # bytes: git-credential(1), "INPUT/OUTPUT FORMAT"
 LONG_LINE = 1 << 20  # bytes, where a token stands: long ones are normal (CVE-2025-48386 was a short buffer)
 STATE = "forge:"  # our prefix in state[]; behind it the password_expiry_utc of the answer, which names the token
 
-_LONG = frozenset({"password", "credential", "oauth_refresh_token"})
 _SECRET = frozenset({"password", "credential", "oauth_refresh_token"})
-_SINGLE = ("protocol", "host", "path", "username", "password", "password_expiry_utc")
-_SINGLE += ("oauth_refresh_token", "authtype", "credential", "ephemeral")
+_SINGLE = frozenset({*_SECRET, "protocol", "host", "path", "username", "password_expiry_utc", "authtype", "ephemeral"})
 _MANY = ("capability", "wwwauth", "state")
 _CONTROL = re.compile("[\x00-\x1f\x7f]")
 _FIXED_NAMES = frozenset({"oauth2", "x-token-auth", "git"})  # ask for nobody: forges take any name beside a token
@@ -74,9 +72,8 @@ def parse(data: bytes) -> Request:
         key, value = _pair(line)
         if key.endswith("[]") and key[:-2] in many:
             many[key[:-2]] = [*many[key[:-2]], value] if value else []  # an empty value starts the list anew
-        elif key in _SINGLE:
-            if single.setdefault(key, value) != value:
-                raise BadRequestError(f"refused a request that says {key} twice")
+        elif key in _SINGLE and single.setdefault(key, value) != value:
+            raise BadRequestError(f"refused a request that says {key} twice")
     fields: dict[str, str | Secret] = {k: Secret(v) if k in _SECRET else v for k, v in single.items()}
     return Request(**fields, **{key: tuple(values) for key, values in many.items()})  # type: ignore[arg-type]
 
@@ -88,7 +85,7 @@ def _pair(line: bytes) -> tuple[str, str]:
     if not equals:
         raise BadRequestError("refused a request with a line that has no '='")
     name = key.decode("utf-8", "surrogateescape")
-    if len(line) > (LONG_LINE if name in _LONG else LINE):
+    if len(line) > (LONG_LINE if name in _SECRET else LINE):
         raise BadRequestError("refused a request with a line that is too long")
     return name, value.decode("utf-8", "surrogateescape")
 

@@ -7,53 +7,20 @@ line of JSON in the password of an entry under a host that nobody can own (`orig
 from __future__ import annotations
 
 import contextlib
-import json
 import time
-from typing import NamedTuple
 
-from git_credential_forge import daemon, index, say
+from git_credential_forge import daemon, index
 from git_credential_forge.daemon import Place
-from git_credential_forge.errors import BadRequestError, VaultError
+from git_credential_forge.errors import VaultError
 from git_credential_forge.index import Row
 from git_credential_forge.origin import Origin
 from git_credential_forge.protocol import Answer, Request, encode, parse
 from git_credential_forge.secret import Secret
+from git_credential_forge.session import Session, decode
+from git_credential_forge.session import encode as encode_session
 
 TIMEOUT = 7200  # seconds, unless --timeout says otherwise: what git's documentation suggests for its cache
-MARGIN = 60  # seconds: a token about to expire would end within a long push
 _MOST_ERASED = 64  # entries; a bound, should the cache not do as it is told
-FOR_EVER = 315_360_000  # seconds: ten years, for tokens that the forge gives no end; every git accepts the sum
-
-
-class Session(NamedTuple):
-    """One sign-in of one account at one forge. Times are seconds since 1970."""
-
-    account: str
-    access_token: Secret
-    expiry: int  # at least 1 more than that of the token before it, so that it names the token
-    margin: int  # seconds
-    refresh_token: Secret | None
-    client_id: str
-    kind: str  # of the forge, see `forges`
-    base: str  # path of the forge, '' where it has the host to itself
-    issuer: str
-    token_url: str
-    whoami_url: str | None
-    scopes: str
-    signed_in_at: int
-    refused: bool = False  # the forge has refused the access token: it is not given to git again
-
-    def usable(self, now: float) -> bool:
-        """Whether the access token may be given to git."""
-        return not self.refused and now < self.expiry - self.margin
-
-    def answer(self) -> Answer:
-        return Answer(self.account, self.access_token, self.expiry)
-
-
-def margin(lifetime: float) -> int:
-    """How many seconds before its end a token of this lifetime is no longer given to git."""
-    return int(min(MARGIN, lifetime / 10))
 
 
 class Vault:
@@ -71,8 +38,8 @@ class Vault:
         rows = [row for row in index.read(self.place, origin) if row.base == base]
         if asked is None:
             return rows[0] if rows else None
-        exact = [row for row in rows if row.account == asked]
-        return (exact or [row for row in rows if row.account.casefold() == asked.casefold()] or [None])[0]
+        rows.sort(key=lambda row: row.account != asked)  # an exact match before a like one
+        return next((row for row in rows if row.account.casefold() == asked.casefold()), None)
 
     def answer(self, origin: Origin, base: str, asked: str | None) -> Answer | None:
         """What git was given last for this account, unless it is about to end."""
@@ -89,7 +56,7 @@ class Vault:
         if row is None or time.time() >= row.session_end:
             return None
         kept = self._get(origin.hidden, "https", row.account, row.base)
-        return _decode(kept.password) if kept else None
+        return decode(kept.password) if kept else None
 
     def _get(self, host: str, protocol: str, account: str, base: str = "") -> Answer | None:
         found = parse(daemon.ask(self.place, _entry(host, protocol, account, base)))
@@ -108,7 +75,7 @@ class Vault:
             answer_life = int(min(self.timeout, session.expiry - session.margin - now)) if session.usable(now) else 0
             session_life = max(answer_life, 0) + self.timeout
             entry = _entry(origin.hidden, "https", session.account, session.base)
-            daemon.store(self.place, entry + encode([("password", _encode(session))]), session_life)
+            daemon.store(self.place, entry + encode([("password", encode_session(session))]), session_life)
             if answer_life > 0 and not session.base:
                 self._store_answer(origin, session.answer(), answer_life)
             row = Row(int(now) + max(answer_life, 0), int(now) + session_life, session.base, session.account)
@@ -200,24 +167,3 @@ def _foreign(request: Request, capabilities: tuple[str, ...]) -> bytes:
 
 def _index_lock(origin: Origin) -> str:
     return f"lock-names-{origin.scheme}-{origin.netloc}"
-
-
-def _encode(session: Session) -> Secret:
-    fields = session._asdict()
-    fields["access_token"] = session.access_token.reveal()
-    fields["refresh_token"] = session.refresh_token and session.refresh_token.reveal()
-    return Secret(json.dumps({"version": 1, **fields}, separators=(",", ":")))
-
-
-def _decode(text: Secret) -> Session | None:
-    """A session, or None for one that another version of this program wrote."""
-    try:
-        fields = json.loads(text.reveal())
-        if fields.pop("version") != 1:
-            return None
-        fields["access_token"] = Secret(fields["access_token"])
-        fields["refresh_token"] = Secret(fields["refresh_token"]) if fields["refresh_token"] else None
-        return Session(**fields)
-    except (ValueError, TypeError, KeyError, AttributeError, BadRequestError):
-        say.trace("vault: a session that this version does not read")
-        return None

@@ -8,6 +8,7 @@ bytes that were put in.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import re
 import shlex
@@ -65,10 +66,8 @@ def unconfigure(_: argparse.Namespace) -> int:
         say.result(f"taken out of {_short(theirs)}; the rest is as it was")
     if os.path.exists(ours):
         os.unlink(ours)
-        try:
+        with contextlib.suppress(OSError):  # something of the person's is in there
             os.rmdir(os.path.dirname(ours))
-        except OSError:
-            pass  # something of the person's is in there
     return 0
 
 
@@ -103,7 +102,11 @@ def _configured_urls(ours: str) -> list[str]:
 
 
 def _listed(ours: str) -> list[tuple[str, str]]:
-    return git.config("config", "-z", "--file", ours, "--get-regexp", r"^credential\..*helper$") if os.path.exists(ours) else []
+    return _helpers(ours) if os.path.exists(ours) else []
+
+
+def _helpers(path: str) -> list[tuple[str, str]]:
+    return git.config("config", "-z", "--file", path, "--get-regexp", r"^credential\..*helper$")
 
 
 def _write_ours(ours: str, sections: str, *, made: bool) -> None:
@@ -133,7 +136,7 @@ def _launcher() -> str:
 
 
 def _global_file() -> str:
-    """The file that git takes for global settings: $GIT_CONFIG_GLOBAL, else XDG's if there is one, else ~/.gitconfig."""
+    """The file that git takes for global settings: $GIT_CONFIG_GLOBAL, else XDG's if it is there, else ~/.gitconfig."""
     named = os.environ.get("GIT_CONFIG_GLOBAL")
     if named is not None:
         if not named:
@@ -236,7 +239,7 @@ def _after_last_empty_helper(content: bytes) -> int | None:
 def _name_others(ours: str, theirs: str) -> None:
     """Name the general helpers of theirs that stay, and what that means; and what already serves single hosts."""
     own = {value for key, value in _listed(ours) if value}
-    for key, value in git.config("config", "-z", "--file", os.path.realpath(theirs), "--get-regexp", r"^credential\..*helper$"):
+    for key, value in _helpers(os.path.realpath(theirs)):
         if not value or value in own:
             continue
         if key == "credential.helper":

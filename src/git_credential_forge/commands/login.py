@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from git_credential_forge import commands, daemon, git, operations, say, settings, surroundings
+from git_credential_forge import commands, daemon, fulfil, git, say, settings, surroundings
+from git_credential_forge.errand import Errand, address, base_of
 from git_credential_forge.errors import ForgeError
-from git_credential_forge.operations import Errand
 from git_credential_forge.origin import of_request
 from git_credential_forge.protocol import Request
 from git_credential_forge.vault import Vault
@@ -14,7 +14,7 @@ from git_credential_forge.vault import Vault
 
 def login_options(parser: argparse.ArgumentParser) -> None:
     parser.description = "Sign in to a forge now, in your browser."
-    parser.add_argument("where", nargs="?", default="origin", metavar="URL|REMOTE", help="an address, or a remote (origin)")
+    parser.add_argument("where", nargs="?", default="origin", metavar="URL|REMOTE", help="else the remote origin")
     parser.add_argument("--paste", action="store_true", help="show the address, and read the one your browser ends on")
     commands.add_vault_options(parser)
 
@@ -24,7 +24,7 @@ def login(options: argparse.Namespace) -> int:
     origin = of_request(request.protocol, request.host)
     if origin is None:
         raise ForgeError(f"not an http(s) address that one can sign in to: {say.clean(options.where)}")
-    configured = settings.read(operations.address(origin, request))
+    configured = settings.read(address(origin, request))
     configured = configured._replace(flow="paste" if options.paste else configured.flow)
     if configured.flow == "never":
         configured = configured._replace(flow="auto")
@@ -32,9 +32,9 @@ def login(options: argparse.Namespace) -> int:
         raise ForgeError("this is root in somebody else's home (sudo): sign in as yourself")
     held = Vault(daemon.place(options.socket), options.timeout)
     look = surroundings.look(configured, asked_for=True)
-    base = operations.base_of(origin, request, held)
+    base = base_of(origin, request, held)
     errand = Errand(request, origin, base, held, lambda: False, configured, look, anew=True)
-    if operations.obtain(errand) is None:
+    if fulfil.obtain(errand) is None:
         raise ForgeError(
             f"{origin.netloc} is no forge that this program knows",
             f"if it speaks OAuth: git config --global credential.{origin.url}.oauthClientId ID",
@@ -44,12 +44,12 @@ def login(options: argparse.Namespace) -> int:
 
 def request_for(where: str) -> Request:
     """The request that git would make for an address, a remote's name, or a bare host."""
-    address = where if "://" in where else git.remote_url(where) or (f"https://{where}" if "." in where else None)
-    if address is None:
-        raise ForgeError(f"no remote here has the name {say.clean(where)}", "give an address: git credential-forge login URL")
-    protocol, separator, rest = address.partition("://")
+    found = where if "://" in where else git.remote_url(where) or (f"https://{where}" if "." in where else None)
+    if found is None:
+        raise ForgeError(f"no remote is named {say.clean(where)}", "or name a forge: git credential-forge login URL")
+    protocol, separator, rest = found.partition("://")
     if not separator or protocol not in ("https", "http"):
-        raise ForgeError(f"git does not reach {say.clean(address)} by https, so there is nothing to sign in to")
+        raise ForgeError(f"git does not reach {say.clean(found)} by https, so there is nothing to sign in to")
     netloc, _, path = rest.partition("/")
     userinfo, _, host = netloc.rpartition("@")
     from urllib.parse import unquote

@@ -25,8 +25,8 @@ def logout(options: argparse.Namespace) -> int:
         raise ForgeError("say which sign-in to forget", "git credential-forge logout URL, or --all")
     held = Vault(daemon.place(options.socket), options.timeout)
     if options.all:
-        for origin in index.origins(held.place):
-            _forget(held, origin, None)
+        for each in index.origins(held.place):
+            _forget(held, each, None)
         return 0
     request = request_for(options.where)
     origin = of_request(request.protocol, request.host)

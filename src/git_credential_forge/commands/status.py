@@ -9,7 +9,8 @@ import time
 from git_credential_forge import commands, daemon, forges, index, say
 from git_credential_forge.index import Row
 from git_credential_forge.origin import Origin
-from git_credential_forge.vault import Session, Vault
+from git_credential_forge.session import Session
+from git_credential_forge.vault import Vault
 
 
 def status_options(parser: argparse.ArgumentParser) -> None:
@@ -27,7 +28,8 @@ def status(options: argparse.Namespace) -> int:
             if session:
                 found.append((origin, row, session))
     if options.json:
-        say.result(json.dumps({"version": 1, "sign_ins": [_record(*each) for each in found]}, indent=2))
+        for line in json.dumps({"version": 1, "sign_ins": [_record(*each) for each in found]}, indent=2).split("\n"):
+            say.result(line)
     elif not found:
         say.result("not signed in anywhere")
     else:
@@ -50,14 +52,14 @@ def _record(origin: Origin, row: Row, session: Session) -> dict[str, object]:
 
 def _line(origin: Origin, row: Row, session: Session) -> tuple[str, ...]:
     if not session.usable(time.time()):
-        token = "token to be renewed"
+        access = "token to be renewed"
     elif session.expiry > time.time() + 366 * 86_400:
-        token = "token without end"
+        access = "token without end"
     else:
-        token = f"token until {say.until(session.expiry)}"
+        access = f"token until {say.until(session.expiry)}"
     application = "shared application" if _shared(session) else "your application"
     where = origin.netloc + row.base if origin.scheme == "https" else origin.url + row.base
-    return where, session.account, application, token, f"signed in until {say.until(row.session_end)}"
+    return where, session.account, application, access, f"signed in until {say.until(row.session_end)}"
 
 
 def _shared(session: Session) -> bool:

@@ -53,10 +53,7 @@ def sign_in(forge: Forge, ways: Ways, admit: Callable[[str | None], None]) -> Gr
         stack.callback(listener.close)
         conversation = _Conversation(forge, ways, listener, terminal)
         try:
-            callback = conversation.hold()
-            if callback.refusal:
-                raise RefusedError(_why_refused(forge, callback.refusal), *_hints(forge, callback.refusal))
-            token = _exchange(forge, callback, listener.redirect_uri)
+            token = _exchange(forge, conversation.hold(), listener.redirect_uri)
             account = whoami.ask(forge, token.access_token)
             admit(account)
         except (RefusedError, UnreachableError, TryElsewhereError) as error:
@@ -70,7 +67,7 @@ def redirect(address: str) -> Redirect:
     """Take a redirect address apart: this machine only, and http."""
     parsed = parse(address)
     if parsed is None or not parsed.origin.loopback or parsed.origin.scheme != "http" or parsed.query:
-        raise TryElsewhereError(f"oauthRedirectURL has to be on this machine, like http://127.0.0.1: {say.clean(address)}")
+        raise TryElsewhereError(f"oauthRedirectURL is not one of this machine's addresses: {say.clean(address)}")
     port = parsed.origin.port if parsed.origin.netloc != parsed.origin.host else 0
     return Redirect(parsed.origin.host, port, parsed.path)
 
@@ -83,13 +80,16 @@ class _Conversation:
         self.ways = ways
         self.listener = listener
         self.terminal = terminal if terminal and terminal.reading else None
-        self.opener = Opener() if ways.browser else None
+        opener = Opener() if ways.browser else None
+        self.opener = opener if opener and not opener.exhausted else None
         self.browser_attempt = Attempt.fresh()
         self.paste_attempt = Attempt.fresh()  # its state is seen on a screen, so it is not the browser's
         self.probed: list[RefusedError] = []
 
     def hold(self) -> Callback:
         """Steps 2 and 3: returns an answer with a right state."""
+        if not (self.opener or self.terminal):
+            raise self._nobody()
         target = wire.authorize_url(self.forge, self.browser_attempt, self.listener.redirect_uri)
         self.listener.serve([self.browser_attempt, self.paste_attempt], self.forge.issuer, target)
         self._announce()
@@ -126,10 +126,13 @@ class _Conversation:
             if self.terminal:
                 say.line("no browser could be opened here")
         if not self.terminal:
-            raise TryElsewhereError(
-                f"not signed in to {self.forge.name}: no browser can be opened here, and no terminal is there to ask on",
-                f"run: git credential-forge login {self.forge.origin.url}",
-            )
+            raise self._nobody()
+
+    def _nobody(self) -> TryElsewhereError:
+        return TryElsewhereError(
+            f"not signed in to {self.forge.name}: no browser can be opened here, and no terminal is there to ask on",
+            f"run: git credential-forge login {self.forge.origin.url}",
+        )
 
     def _wait(self) -> Callback:
         started = time.monotonic()
@@ -174,7 +177,7 @@ class _Conversation:
                 return callback
         say.on(
             self.terminal.descriptor,
-            f"that is not the address this sign-in ends on; it begins with {self.listener.redirect_uri} and is needed whole",
+            f"not the address this sign-in ends on: it begins with {self.listener.redirect_uri}, and is needed whole",
         )
         return None
 
@@ -199,7 +202,8 @@ class _Conversation:
 
 
 def unknown_client(forge: Forge) -> RefusedError:
-    which = f"the application that {forge.kind.name} usually ships" if forge.built_in else "the client id that is set for it"
+    shipped = f"the application that {forge.kind.name} usually ships"
+    which = shipped if forge.built_in else "the client id that is set for it"
     return RefusedError(f"not signed in to {forge.name}: it does not know {which}", client_id_remedy(forge))
 
 
@@ -211,10 +215,8 @@ def client_id_remedy(forge: Forge) -> str:
 
 
 def type_a_password(forge: Forge) -> tuple[str]:
-    return (
-        "to type a password or token there instead: "
-        f"git config --global credential.{forge.origin.url}.forgeFlow never",
-    )
+    command = f"git config --global credential.{forge.origin.url}.forgeFlow never"
+    return (f"to type a password or token there instead: {command}",)
 
 
 def _why_refused(forge: Forge, refusal: Refusal) -> str:
@@ -232,6 +234,8 @@ def _hints(forge: Forge, refusal: Refusal) -> tuple[str, ...]:
 
 def _exchange(forge: Forge, callback: Callback, redirect_uri: str) -> Token:
     """The token for a code (RFC 6749, section 4.1.3). Raises RefusedError, UnreachableError."""
+    if callback.refusal:
+        raise RefusedError(_why_refused(forge, callback.refusal), *_hints(forge, callback.refusal))
     try:
         answer = http.post(forge.token_url, wire.exchange_form(forge, callback, redirect_uri))
     except UnreachableError as error:

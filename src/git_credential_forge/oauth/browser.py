@@ -13,7 +13,7 @@ from git_credential_forge import git, say
 SETTLED = 2.0  # seconds: an opener that has not failed by then has done its work, or never will
 
 
-def commands(url_placeholder: str = "%s") -> list[list[str]]:
+def commands() -> list[list[str]]:
     """The openers of this machine, best first, as argument lists with a place for the address. $BROWSER is a list
     divided by colons, whose entries may say where the address goes; no shell reads them."""
     found = []
@@ -23,10 +23,9 @@ def commands(url_placeholder: str = "%s") -> list[list[str]]:
         except ValueError:
             continue
         if words:
-            found.append(words if any("%s" in word for word in words) else [*words, url_placeholder])
-    for program in ("open",) if sys.platform == "darwin" else ("wslview", "xdg-open"):
-        found.append([program, url_placeholder])
-    return found
+            found.append(words if any("%s" in word for word in words) else [*words, "%s"])
+    programs = ("open",) if sys.platform == "darwin" else ("wslview", "xdg-open")
+    return [*found, *([program, "%s"] for program in programs)]
 
 
 class Opener:

@@ -31,76 +31,73 @@ class Response(NamedTuple):
     body: bytes
 
 
+class _Call(NamedTuple):
+    method: str
+    url: str
+    form: dict[str, str] | None
+    bearer: Secret | None
+    deadline: float  # seconds
+    largest: int  # bytes
+
+    @property
+    def host(self) -> str:
+        return self.url.partition("://")[2].partition("/")[0]
+
+
 def post(url: str, form: dict[str, str], *, deadline: float = DEADLINE) -> Response:
     """POST a form. Raises UnreachableError."""
-    return _request("POST", url, form=form, deadline=deadline)
+    return _request(_Call("POST", url, form, None, deadline, LARGEST))
 
 
 def get(url: str, *, bearer: Secret | None = None, deadline: float = DEADLINE, largest: int = LARGEST) -> Response:
     """GET, with a token or without. Raises UnreachableError."""
-    return _request("GET", url, bearer=bearer, deadline=deadline, largest=largest)
+    return _request(_Call("GET", url, None, bearer, deadline, largest))
 
 
-def _request(
-    method: str,
-    url: str,
-    *,
-    form: dict[str, str] | None = None,
-    bearer: Secret | None = None,
-    deadline: float,
-    largest: int = LARGEST,
-) -> Response:
-    settings = read_http(url)
+def _request(call: _Call) -> Response:
+    settings = read_http(call.url)
     outcome: list[Response | str] = []
-
-    def speak() -> None:
-        outcome.append(_speak(method, url, form, bearer, settings, deadline, largest))
-
-    host = url.partition("://")[2].partition("/")[0]
-    say.trace(f"http: {method} to {host}")
-    thread = threading.Thread(target=speak, daemon=True)
+    say.trace(f"http: {call.method} to {call.host}")
+    thread = threading.Thread(target=lambda: outcome.append(_speak(call, settings)), daemon=True)
     thread.start()
-    thread.join(deadline)
+    thread.join(call.deadline)
     if not outcome:
-        raise UnreachableError(f"{host} cannot be reached (no whole answer within {deadline:.0f} s)")
+        raise UnreachableError(f"{call.host} cannot be reached (no whole answer within {call.deadline:.0f} s)")
     if isinstance(outcome[0], str):
-        raise UnreachableError(f"{host} cannot be reached ({say.clean(outcome[0])})")
+        raise UnreachableError(f"{call.host} cannot be reached ({say.clean(outcome[0])})")
     return outcome[0]
 
 
-def _speak(
-    method: str,
-    url: str,
-    form: dict[str, str] | None,
-    bearer: Secret | None,
-    settings: HttpSettings,
-    deadline: float,
-    largest: int,
-) -> Response | str:
+def _speak(call: _Call, settings: HttpSettings) -> Response | str:
     """The answer, or why there is none; in words that have nothing of what was sent."""
     import httpx
 
     headers = {"Accept": "application/json", "User-Agent": "git-credential-forge"}
-    if bearer is not None:
-        headers["Authorization"] = f"Bearer {bearer.reveal()}"
+    if call.bearer is not None:
+        headers["Authorization"] = f"Bearer {call.bearer.reveal()}"
+    connection = {"proxy": settings.proxy, "trust_env": False, "timeout": call.deadline}
     try:
         with (
-            httpx.Client(verify=_context(settings), proxy=settings.proxy, trust_env=False, timeout=deadline) as client,
-            client.stream(method, url, data=form, headers=headers) as answer,
+            httpx.Client(verify=_context(settings), **connection) as client,  # type: ignore[arg-type]
+            client.stream(call.method, call.url, data=call.form, headers=headers) as answer,
         ):
-            body = bytearray()
-            for chunk in answer.iter_bytes():
-                body += chunk
-                if len(body) > largest:
-                    return f"its answer is larger than {largest} bytes"
-            kind, location = answer.headers.get("content-type", ""), answer.headers.get("location", "")
-            return Response(answer.status_code, kind, location, bytes(body))
+            return _read(answer, call.largest)
     except httpx.TimeoutException:
-        return f"timed out after {deadline:.0f} s"
+        return f"timed out after {call.deadline:.0f} s"
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         return _why(error, settings)
     except (OSError, ValueError, ImportError):  # a certificate file that cannot be read, a proxy of unknown kind
         return "http.proxy or http.sslCAInfo cannot be used"
+
+
+def _read(answer: httpx.Response, largest: int) -> Response | str:
+    body = bytearray()
+    for chunk in answer.iter_bytes():
+        body += chunk
+        if len(body) > largest:
+            return f"its answer is larger than {largest} bytes"
+    kind, location = answer.headers.get("content-type", ""), answer.headers.get("location", "")
+    return Response(answer.status_code, kind, location, bytes(body))
 
 
 def _why(error: Exception, settings: HttpSettings) -> str:
@@ -108,8 +105,8 @@ def _why(error: Exception, settings: HttpSettings) -> str:
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, ssl.SSLCertVerificationError):
-            used = settings.ca_file or "unset"
-            return f"its certificate is not trusted: {cause.verify_message}; git's own setting is used: http.sslCAInfo, now {used}"
+            setting = f"git's own setting is used: http.sslCAInfo, now {settings.ca_file or 'unset'}"
+            return f"its certificate is not trusted: {cause.verify_message}; {setting}"
         cause = cause.__cause__ or cause.__context__
     return str(error).split("\n")[0] or type(error).__name__
 

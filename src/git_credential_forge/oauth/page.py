@@ -27,7 +27,7 @@ class Page(NamedTuple):
 
 def signed_in(forge: str, account: str | None) -> Page:
     who = f"as {account}. " if account else ""
-    return Page(200, forge, f"Signed in to {forge}", who, "You can close this tab and go back to your terminal.")
+    return Page(200, forge, f"Signed in to {forge}", f"{who}You can close this tab and go back to your terminal.", "")
 
 
 def not_signed_in(forge: str, why: str) -> Page:
@@ -37,7 +37,7 @@ def not_signed_in(forge: str, why: str) -> Page:
 
 
 NOT_EXPECTED = Page(
-    400, "git-credential-forge", "Nothing happened", "This address is not one that we wait for.", "You can close this tab."
+    400, "git-credential-forge", "Nothing happened", "Nobody waits for this address.", "You can close this tab."
 )
 NOT_FOUND = NOT_EXPECTED._replace(status=404)
 METHOD = NOT_EXPECTED._replace(status=405)

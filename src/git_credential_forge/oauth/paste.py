@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import signal
 import termios
-from types import TracebackType
 
 LONGEST = 16_384  # bytes of one pasted line
 _END, _ERASE, _KILL, _EOF = b"\r\n", b"\x7f\x08", 0x15, 0x04
@@ -33,7 +32,7 @@ class Terminal:
             return None
         return cls(descriptor)
 
-    def __enter__(self) -> Terminal:
+    def __enter__(self) -> Terminal:  # noqa: PYI034 # Self is newer than Python 3.10
         try:
             if os.tcgetpgrp(self.descriptor) != os.getpgrp():
                 return self
@@ -49,7 +48,7 @@ class Terminal:
             pass
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         if self.reading:
             self.reading = False
             termios.tcsetattr(self.descriptor, termios.TCSADRAIN, self._before)  # type: ignore[arg-type]

@@ -151,9 +151,9 @@ def parse_token(status: int, content_type: str, body: bytes, location: str = "")
     if fields is None:
         what = "a web page" if "html" in content_type.lower() else "no OAuth answer"
         return Broken(f"it answered with {what} (HTTP {status})")
-    if isinstance(fields.get("error"), str) and fields["error"]:
-        description = fields.get("error_description")
-        return Refusal(fields["error"], description if isinstance(description, str) else "")
+    error, description = fields.get("error"), fields.get("error_description")
+    if isinstance(error, str) and error:
+        return Refusal(error, description if isinstance(description, str) else "")
     if status != 200:  # noqa: PLR2004
         return Broken(f"it answered with HTTP {status} and no OAuth error")
     return _token(fields)

@@ -1,0 +1,86 @@
+"""One sign-in of one account at one forge: all that is needed to go on when an answer has ended."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import NamedTuple
+
+from git_credential_forge import say
+from git_credential_forge.oauth.wire import Token
+from git_credential_forge.protocol import Answer
+from git_credential_forge.recognise import Forge
+from git_credential_forge.secret import Secret
+
+MARGIN = 60  # seconds, or a tenth of the token's life: a token about to expire would end within a long push
+FOR_EVER = 315_360_000  # seconds: ten years, for tokens that the forge gives no end; every git accepts the sum
+
+
+class Session(NamedTuple):
+    """One sign-in of one account at one forge. Times are seconds since 1970."""
+
+    account: str
+    access_token: Secret
+    expiry: int  # never that of the token before it, so that it names the token
+    margin: int  # seconds
+    refresh_token: Secret | None
+    client_id: str
+    kind: str  # of the forge, see `forges`
+    base: str  # path of the forge, '' where it has the host to itself
+    issuer: str
+    token_url: str
+    scopes: str
+    signed_in_at: int
+    refused: bool = False  # the forge has refused the access token: it is not given to git again
+
+    def usable(self, now: float) -> bool:
+        """Whether the access token may be given to git."""
+        return not self.refused and now < self.expiry - self.margin
+
+    def answer(self) -> Answer:
+        return Answer(self.account, self.access_token, self.expiry)
+
+
+def make(forge: Forge, base: str, account: str, token: Token, previous: Session | None) -> Session:
+    """A session from a token response, received now."""
+    now = int(time.time())
+    lifetime = token.lifetime or FOR_EVER
+    margin = int(min(MARGIN, lifetime / 10))
+    expiry = now + lifetime
+    if previous and expiry <= previous.expiry <= expiry + margin:
+        expiry = previous.expiry + 1  # the figure names the token: never twice the same
+    return Session(
+        account=account,
+        access_token=token.access_token,
+        expiry=expiry,
+        margin=margin,
+        refresh_token=token.refresh_token,
+        client_id=forge.client_id or "",
+        kind=forge.kind.key,
+        base=base,
+        issuer=forge.issuer,
+        token_url=forge.token_url,
+        scopes=forge.scopes,
+        signed_in_at=previous.signed_in_at if previous else now,
+    )
+
+
+def encode(session: Session) -> Secret:
+    fields = session._asdict()
+    fields["access_token"] = session.access_token.reveal()
+    fields["refresh_token"] = session.refresh_token and session.refresh_token.reveal()
+    return Secret(json.dumps({"version": 1, **fields}, separators=(",", ":")))
+
+
+def decode(text: Secret) -> Session | None:
+    """A session, or None for one that another version of this program wrote."""
+    try:
+        fields = json.loads(text.reveal())
+        if fields.pop("version") != 1:
+            return None
+        fields["access_token"] = Secret(fields["access_token"])
+        fields["refresh_token"] = Secret(fields["refresh_token"]) if fields["refresh_token"] else None
+        return Session(**fields)
+    except (ValueError, TypeError, KeyError, AttributeError):
+        say.trace("session: one that this version does not read")
+        return None

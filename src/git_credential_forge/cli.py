@@ -142,7 +142,10 @@ def _read_request() -> bytes:
     """Standard input up to the blank line or the end, in bytes: text mode takes a lone CR for a line end."""
     data = bytearray()
     while not (data.endswith(b"\n\n") or data == b"\n"):
-        more = os.read(0, 65_536)
+        try:
+            more = os.read(0, 65_536)
+        except OSError:  # closed by who started us
+            break
         if not more:
             break
         data += more
@@ -153,9 +156,12 @@ def _read_request() -> bytes:
 
 def _put_stdout_aside() -> int:
     """Keep standard output for the answer alone: what a child or a library prints goes to stderr (GCM #178)."""
-    out = os.dup(1)
-    os.set_inheritable(out, False)
-    os.dup2(2, 1)
+    try:
+        out = os.dup(1)
+    except OSError:  # closed by who started us
+        out = os.open(os.devnull, os.O_WRONLY)
+    with contextlib.suppress(OSError):
+        os.dup2(2, 1)
     return out
 
 
@@ -167,9 +173,13 @@ def _reader_gone(out: int) -> Callable[[], bool]:
 
 
 def _write(fd: int, data: bytes) -> None:
-    with contextlib.suppress(BrokenPipeError):
+    try:
         while data:
             data = data[os.write(fd, data) :]
+    except BrokenPipeError:
+        pass  # who asked is gone
+    except OSError as error:
+        say.line(f"the answer could not be written: {error.strerror}")
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:

@@ -18,6 +18,7 @@ from git_credential_forge import daemon, say
 from git_credential_forge.daemon import Place
 from git_credential_forge.errors import AbandonedError, RefusedError
 from git_credential_forge.origin import Origin
+from git_credential_forge.recognise import Forge
 
 TICK = 0.02  # seconds between looks at a lock: a waiter has the result at once, and costs next to nothing
 REFRESH = 15  # seconds: a refresh has three tries of a few seconds each, and then gives up
@@ -71,29 +72,35 @@ def refresh_name(origin: Origin, account: str) -> str:
     return f"refresh-{origin.scheme}-{origin.netloc}-{quote(account, safe='')[:100]}"
 
 
-def remember_refusal(place: Place | None, origin: Origin, refusal: RefusedError) -> None:
+def remember_refusal(place: Place | None, forge: Forge, refusal: RefusedError) -> None:
     """Leave a refusal for those who wait, and for who comes soon. Words only."""
     if place is None:
         return
-    with contextlib.suppress(OSError), open(_refusal(place, origin), "w", encoding="utf-8", opener=_private) as file:
-        json.dump({"at": time.time(), "message": refusal.message, "hints": refusal.hints}, file)
+    left = {"at": time.time(), "client": forge.client_id, "message": refusal.message, "hints": refusal.hints}
+    path = _refusal(place, forge.origin)
+    with contextlib.suppress(OSError), open(path, "w", encoding="utf-8", opener=_private) as file:
+        json.dump(left, file)
 
 
-def refusal(place: Place | None, origin: Origin, quiet: int, since: float) -> RefusedError | None:
-    """The refusal that holds now: one of the last `quiet` seconds, or one that came while we waited."""
+def refusal(place: Place | None, forge: Forge, quiet: int, since: float) -> RefusedError | None:
+    """The refusal that holds now: one of the last `quiet` seconds, or one that came while we waited. With another
+    client id it does not: the person has mended what was refused."""
     if place is None:
         return None
     try:
-        with open(_refusal(place, origin), encoding="utf-8") as file:
+        with open(_refusal(place, forge.origin), encoding="utf-8") as file:
             left = json.load(file)
             at, message, hints = float(left["at"]), str(left["message"]), tuple(map(str, left["hints"]))
+            same = left["client"] == forge.client_id
     except (OSError, ValueError, KeyError, TypeError):
+        return None
+    if not same:
         return None
     if at >= since:
         return RefusedError(message, *hints)
     if at <= time.time() < at + quiet:
         paused = f"asking again is paused until {say.until(at + quiet)}"
-        return RefusedError(message, f"{paused}; `git credential-forge login {origin.url}` asks now", *hints)
+        return RefusedError(message, f"{paused}; `git credential-forge login {forge.origin.url}` asks now", *hints)
     return None
 
 

@@ -77,7 +77,9 @@ def _refresh(errand: Errand, vault: Vault, forge: Forge, old: Session) -> Answer
         _keep(vault, errand.origin, renewed)
         return renewed.answer()
     if isinstance(outcome, Rejected):
-        vault.forget(errand.origin, old.account)
+        now = vault.session(errand.origin, old.base, old.account)
+        if now and now.refresh_token == old.refresh_token:  # and not one of a sign-in meanwhile
+            vault.forget(errand.origin, old.base, old.account)
         if errand.surroundings.interactive:
             say.line(f"{forge.name} no longer accepts this sign-in ({say.clean(str(outcome.refusal))})")
         return None
@@ -91,7 +93,7 @@ def _sign_in(errand: Errand, forge: Forge) -> Answer:
     vault, origin, asked = errand.vault, errand.origin, errand.request.asked
     place = vault.place if vault else None
     started = time.time()
-    quiet = None if errand.anew else flight.refusal(place, origin, errand.settings.quiet_period, since=started)
+    quiet = None if errand.anew else flight.refusal(place, forge, errand.settings.quiet_period, since=started)
     if quiet:
         raise quiet
 
@@ -110,7 +112,7 @@ def _sign_in(errand: Errand, forge: Forge) -> Answer:
         answer = vault.answer(origin, errand.base, asked) if vault and not errand.anew else None
         if answer:
             return answer
-        shared = flight.refusal(place, origin, 0, since=started)
+        shared = flight.refusal(place, forge, 0, since=started)
         if shared:
             raise shared
         if not mine:
@@ -118,10 +120,10 @@ def _sign_in(errand: Errand, forge: Forge) -> Answer:
         try:
             grant = ways.sign_in(forge, errand.settings, errand.surroundings, errand.gone, admit)
         except RefusedError as error:
-            flight.remember_refusal(place, origin, error)
+            flight.remember_refusal(place, forge, error)
             raise
         except KeyboardInterrupt:
-            flight.remember_refusal(place, origin, RefusedError(f"not signed in to {forge.name}: it was cancelled"))
+            flight.remember_refusal(place, forge, RefusedError(f"not signed in to {forge.name}: it was cancelled"))
             raise
         account = grant.account or asked or errand.settings.default_username or errand.request.username or "oauth2"
         base = forge.base if forge.base and covers(forge.base, errand.request.path) else ""

@@ -7,8 +7,10 @@ from collections.abc import Callable
 from git_credential_forge import flight, fulfil, protocol, say, settings, surroundings
 from git_credential_forge.errand import Errand, address, base_of
 from git_credential_forge.errors import BadRequestError, ForgeError
-from git_credential_forge.origin import is_hidden, of_request
+from git_credential_forge.index import Row
+from git_credential_forge.origin import Origin, is_hidden, of_request
 from git_credential_forge.protocol import Request
+from git_credential_forge.secret import Secret
 from git_credential_forge.vault import Vault
 
 
@@ -72,13 +74,20 @@ def erase(request: Request, held: Vault | None) -> None:
     if held is None or is_hidden(request.host) or not request.protocol or request.host is None:
         return
     origin = of_request(request.protocol, request.host)
-    row = held.row(origin, base_of(origin, request, held), request.asked) if origin else None
-    if origin and request.password is None:
-        held.forget(origin, row.account if row and request.asked else None)
-    elif origin and row:
-        with flight.acting(held.place, flight.refresh_name(origin, row.account), flight.REFRESH, lambda: False):
-            session = held.session(origin, row.base, row.account)
-            if session and session.access_token == request.password:
-                held.refuse(origin, session)
-                return
+    rows = held.rows(origin, request.asked) if origin else []
+    for row in rows:
+        if origin and request.password is None:
+            held.forget(origin, row.base, row.account)
+        elif origin and _refuse(held, origin, row, request.password):
+            return
     held.pass_erase(request)
+
+
+def _refuse(held: Vault, origin: Origin, row: Row, password: Secret | None) -> bool:
+    """Mark a token as refused, if it is the one that this account has now: not an older one, of a slow process."""
+    with flight.acting(held.place, flight.refresh_name(origin, row.account), flight.REFRESH, lambda: False):
+        session = held.session(origin, row.base, row.account)
+        if session is None or session.access_token != password:
+            return False
+        held.refuse(origin, session)
+        return True

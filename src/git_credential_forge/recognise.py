@@ -61,7 +61,7 @@ def kind_of(origin: Origin, settings: Settings, wwwauth: tuple[str, ...], rememb
     if settings.authorize_url and settings.token_url:
         return _kind_by_endpoint(settings.token_url) or forges.OTHER
     for kind in forges.KINDS:
-        if origin.netloc in kind.hosts and origin.scheme == "https":
+        if origin.netloc in kind.hosts:
             return kind
     for kind in forges.KINDS:
         if _realms(wwwauth) & set(kind.realms):

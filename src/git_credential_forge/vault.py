@@ -35,11 +35,15 @@ class Vault:
     def row(self, origin: Origin, base: str, asked: str | None) -> Row | None:
         """The sign-in that a request means: the one it names, else the origin's first. Forges do not tell
         `Alice` from `alice`."""
-        rows = [row for row in index.read(self.place, origin) if row.base == base]
+        return next((row for row in self.rows(origin, asked) if row.base == base), None)
+
+    def rows(self, origin: Origin, asked: str | None) -> list[Row]:
+        """The sign-ins that a name can mean; all, without one."""
+        rows = index.read(self.place, origin)
         if asked is None:
-            return rows[0] if rows else None
+            return rows
         rows.sort(key=lambda row: row.account != asked)  # an exact match before a like one
-        return next((row for row in rows if row.account.casefold() == asked.casefold()), None)
+        return [row for row in rows if row.account.casefold() == asked.casefold()]
 
     def answer(self, origin: Origin, base: str, asked: str | None) -> Answer | None:
         """What git was given last for this account, unless it is about to end."""
@@ -83,19 +87,18 @@ class Vault:
 
     def refuse(self, origin: Origin, session: Session) -> None:
         """The forge has refused this access token: drop the answer, keep the session to refresh with."""
-        self._drop_answer(origin, session.account)
+        if not session.base:
+            self._drop_answer(origin, session.account)
         self.save(origin, session._replace(refused=True))
 
-    def forget(self, origin: Origin, account: str | None = None) -> None:
-        """Drop answers and sessions of one account of an origin, or of all."""
+    def forget(self, origin: Origin, base: str, account: str) -> None:
+        """Drop the answer and the session of one sign-in."""
         with daemon.lock(self.place, _index_lock(origin)):
-            rows = index.read(self.place, origin)
-            for row in rows:
-                if account in (None, row.account):
-                    daemon.erase(self.place, _entry(origin.hidden, "https", row.account, row.base))
-                    self._drop_answer(origin, row.account)
-            kept = [row for row in rows if account not in (None, row.account)]
-            self._write_index(origin, kept, time.time())
+            daemon.erase(self.place, _entry(origin.hidden, "https", account, base))
+            if not base:
+                self._drop_answer(origin, account)
+            rows = [row for row in index.read(self.place, origin) if (row.base, row.account) != (base, account)]
+            self._write_index(origin, rows, time.time())
 
     def _store_answer(self, origin: Origin, answer: Answer, lifetime: int) -> None:
         entry = _entry(origin.netloc, origin.scheme, answer.username)

@@ -41,7 +41,8 @@ def logout(options: argparse.Namespace) -> int:
 def _forget(held: Vault, origin: Origin, account: str | None) -> None:
     rows = [row for row in index.read(held.place, origin) if account in (None, row.account)]
     ends = [_token_end(held, origin, row) for row in rows]
-    held.forget(origin, account)
+    for row in rows:
+        held.forget(origin, row.base, row.account)
     flight.forget_refusal(held.place, origin)
     for row, (end, page) in zip(rows, ends, strict=True):
         say.result(f"forgot {row.account} at {origin.netloc}{row.base}")

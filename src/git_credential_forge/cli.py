@@ -50,7 +50,7 @@ def run(arguments: list[str]) -> int:
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _interrupt)
-    by_git = bool(arguments) and arguments[-1] in _BY_GIT
+    by_git = _is_by_git(arguments)
     try:
         return _dispatch(arguments, out)
     except AbandonedError:
@@ -75,12 +75,17 @@ def _dispatch(arguments: list[str], out: int) -> int:
 
         _write(out, f"git-credential-forge {__version__}\n".encode())
         return 0
-    if arguments and arguments[-1] in _BY_GIT:
+    if _is_by_git(arguments):
         return _serve(arguments[-1], _options(arguments[:-1]), out)
     if arguments[-1:] == ["capability"]:
         _write(out, protocol.CAPABILITIES)
         return 0
     return _command(arguments, out)
+
+
+def _is_by_git(arguments: list[str]) -> bool:
+    """git puts the operation last, behind the options of its configuration."""
+    return bool(arguments) and arguments[-1] in _BY_GIT and (len(arguments) == 1 or arguments[0].startswith("-"))
 
 
 def _command(arguments: list[str], out: int) -> int:

@@ -76,7 +76,7 @@ def remember_refusal(place: Place | None, forge: Forge, refusal: RefusedError) -
     """Leave a refusal for those who wait, and for who comes soon. Words only."""
     if place is None:
         return
-    left = {"at": time.time(), "client": forge.client_id, "message": refusal.message, "hints": refusal.hints}
+    left = {"at": time.time(), "of": _terms(forge), "message": refusal.message, "hints": refusal.hints}
     path = _refusal(place, forge.origin)
     with contextlib.suppress(OSError), open(path, "w", encoding="utf-8", opener=_private) as file:
         json.dump(left, file)
@@ -84,14 +84,14 @@ def remember_refusal(place: Place | None, forge: Forge, refusal: RefusedError) -
 
 def refusal(place: Place | None, forge: Forge, quiet: int, since: float) -> RefusedError | None:
     """The refusal that holds now: one of the last `quiet` seconds, or one that came while we waited. With another
-    client id it does not: the person has mended what was refused."""
+    client id or endpoint it does not: the person has mended what was refused."""
     if place is None:
         return None
     try:
         with open(_refusal(place, forge.origin), encoding="utf-8") as file:
             left = json.load(file)
             at, message, hints = float(left["at"]), str(left["message"]), tuple(map(str, left["hints"]))
-            same = left["client"] == forge.client_id
+            same = left["of"] == _terms(forge)
     except (OSError, ValueError, KeyError, TypeError):
         return None
     if not same:
@@ -100,7 +100,7 @@ def refusal(place: Place | None, forge: Forge, quiet: int, since: float) -> Refu
         return RefusedError(message, *hints)
     if at <= time.time() < at + quiet:
         paused = f"asking again is paused until {say.until(at + quiet)}"
-        return RefusedError(message, f"{paused}; `git credential-forge login {forge.origin.url}` asks now", *hints)
+        return RefusedError(message, f"{paused}; `git credential-forge login {forge.url}` asks now", *hints)
     return None
 
 
@@ -108,6 +108,10 @@ def forget_refusal(place: Place | None, origin: Origin) -> None:
     if place is not None:
         with contextlib.suppress(OSError):
             os.unlink(_refusal(place, origin))
+
+
+def _terms(forge: Forge) -> list[str | None]:
+    return [forge.client_id, forge.authorize_url, forge.token_url]
 
 
 def _refusal(place: Place, origin: Origin) -> str:

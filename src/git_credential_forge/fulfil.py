@@ -12,7 +12,7 @@ from git_credential_forge.oauth import obtain as ways
 from git_credential_forge.oauth.refresh import Refreshed, Rejected, UnknownClient
 from git_credential_forge.origin import Origin
 from git_credential_forge.protocol import Answer
-from git_credential_forge.recognise import Forge, covers
+from git_credential_forge.recognise import Forge
 from git_credential_forge.session import Session
 from git_credential_forge.vault import Vault
 
@@ -33,7 +33,7 @@ def obtain(errand: Errand) -> Answer | None:
             return None
         raise RefusedError(
             f"not signed in to {forge.name}: over plain http anybody on the way could read the token",
-            f"to allow it all the same: git config --global credential.{forge.origin.url}.forgeAllowHttp true",
+            f"to allow it all the same: git config --global credential.{forge.url}.forgeAllowHttp true",
         )
     if not errand.surroundings.interactive:
         return None
@@ -73,7 +73,7 @@ def _refresh(errand: Errand, vault: Vault, forge: Forge, old: Session) -> Answer
         token = outcome.token
         if token.refresh_token is None:  # RFC 6749, section 6: then the old one stays good
             token = token._replace(refresh_token=old.refresh_token)
-        renewed = session.make(forge, errand.base, old.account, token, old)
+        renewed = session.make(forge, old.account, token, old)
         _keep(vault, errand.origin, renewed)
         return renewed.answer()
     if isinstance(outcome, Rejected):
@@ -126,9 +126,8 @@ def _sign_in(errand: Errand, forge: Forge) -> Answer:
             flight.remember_refusal(place, forge, RefusedError(f"not signed in to {forge.name}: it was cancelled"))
             raise
         account = grant.account or asked or errand.settings.default_username or errand.request.username or "oauth2"
-        base = forge.base if forge.base and covers(forge.base, errand.request.path) else ""
-        previous = vault.session(origin, base, account) if vault else None
-        fresh = session.make(forge, base, account, grant.token, previous)
+        previous = vault.session(origin, forge.scope, account) if vault else None
+        fresh = session.make(forge, account, grant.token, previous)
         flight.forget_refusal(place, origin)
         kept = _keep(vault, origin, fresh)
     _welcome(forge, fresh, vault if kept else None)

@@ -6,9 +6,9 @@ import contextlib
 import os
 import time
 
-from git_credential_forge import recognise
+from git_credential_forge import recognise, say
 from git_credential_forge.errand import Errand
-from git_credential_forge.errors import RefusedError
+from git_credential_forge.errors import RefusedError, UnreachableError
 from git_credential_forge.forges import BY_KEY, OTHER
 from git_credential_forge.oauth import metadata
 from git_credential_forge.origin import Origin
@@ -32,18 +32,24 @@ def forge(errand: Errand, session: Session | None) -> Forge | None:
     origin, configured, challenge = errand.origin, errand.settings, errand.request.wwwauth
     kind = recognise.kind_of(origin, configured, challenge, session.kind if session else None)
     if kind and (kind is not OTHER or (configured.authorize_url and configured.token_url)):
-        return recognise.build(kind, origin, errand.base, configured, certain=True)
+        return recognise.build(kind, origin, errand.base, configured, certain=True, path=errand.request.path)
     wanted = configured.client_id is not None
     if origin.scheme == "http" and not origin.loopback:
         return None
     if not errand.surroundings.interactive or (not wanted and recognise.challenge_of_another(challenge)):
         return None
-    if not wanted and _known_stranger(errand):
+    if not wanted and not errand.anew and _known_stranger(errand):
         return None
-    found = metadata.discover(origin, errand.base, wanted=wanted)
+    try:
+        found = metadata.discover(origin, errand.base, wanted=wanted)
+    except UnreachableError as error:
+        if wanted or errand.anew:
+            raise
+        say.trace(f"identify: {error.message}")
+        return None  # and it is asked again next time: nothing was learnt
     kind = recognise.kind_by_metadata(found) if found else None
     if found and kind and (kind is not OTHER or wanted):
-        return recognise.build(kind, origin, errand.base, configured, found, certain=wanted)
+        return recognise.build(kind, origin, errand.base, configured, found, certain=wanted, path=errand.request.path)
     if wanted:
         raise RefusedError(
             f"not signed in to {origin.netloc}: a client id is set for it, but it does not say where to sign in",

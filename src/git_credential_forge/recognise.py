@@ -22,7 +22,7 @@ _REALM = re.compile(r'\bbasic\s+realm\s*=\s*(?:"([^"]*)"|([^\s,]+))', re.IGNOREC
 class Metadata(NamedTuple):
     """What a server says of itself (OpenID Connect Discovery, RFC 8414), already checked by `oauth.metadata`."""
 
-    issuer: str
+    issuer: str | None
     authorize_url: str
     token_url: str
 
@@ -32,8 +32,9 @@ class Forge(NamedTuple):
 
     kind: Kind
     origin: Origin
-    base: str  # path of the forge: '' or '/sub/path'
-    issuer: str
+    base: str  # path of the forge itself: '' or '/sub/path'
+    scope: str  # path that repositories of it have in common, where git says paths; else ''
+    issuer: str | None  # None where the server has not said it
     authorize_url: str
     token_url: str
     whoami_url: str | None
@@ -45,7 +46,12 @@ class Forge(NamedTuple):
 
     @property
     def name(self) -> str:
-        return self.origin.netloc + self.base
+        return self.origin.netloc + self.scope
+
+    @property
+    def url(self) -> str:
+        """The address by which git's configuration knows it."""
+        return self.origin.url + self.scope
 
     @property
     def built_in(self) -> bool:
@@ -80,20 +86,31 @@ def challenge_of_another(wwwauth: tuple[str, ...]) -> bool:
 
 
 def build(
-    kind: Kind, origin: Origin, base: str, settings: Settings, metadata: Metadata | None = None, *, certain: bool
+    kind: Kind,
+    origin: Origin,
+    base: str,
+    settings: Settings,
+    metadata: Metadata | None = None,
+    *,
+    certain: bool,
+    path: str | None = None,
 ) -> Forge:
-    """The forge at an origin, or below a path of it. What the configuration names goes before what was found, and
-    that before what is known of the kind. Raises ForgeError if a configured address cannot be used."""
+    """The forge at an origin, or below `base`, for a repository at `path`. What the configuration names goes before
+    what was found, and that before what is known of the kind. Raises ForgeError if a configured address cannot be
+    used."""
     root = f"{origin.url}{base}/"
-    found = metadata or Metadata(root.rstrip("/"), root + kind.authorize, root + kind.token)
+    found = metadata or Metadata(None, root + kind.authorize, root + kind.token)
+    scope = base
     token = _configured(settings, settings.token_url, origin, "oauthTokenURL") or found.token_url
     server = token.removesuffix(kind.token) if kind.token and token.endswith("/" + kind.token) else None
     if server and server.startswith(origin.url + "/"):
         base = server[len(origin.url) :].rstrip("/")
+        scope = scope or (base if covers(base, path) else "")
     return Forge(
         kind=kind,
         origin=origin,
         base=base,
+        scope=scope,
         issuer=found.issuer,
         authorize_url=_configured(settings, settings.authorize_url, origin, "oauthAuthURL") or found.authorize_url,
         token_url=token,
@@ -113,7 +130,7 @@ def secure(url: Url, settings: Settings) -> bool:
 
 def covers(base: str, path: str | None) -> bool:
     """Whether a repository's path, as git says it with useHttpPath, lies below a forge's."""
-    return ("/" + (path or "")).startswith(base + "/")
+    return f"/{path or ''}/".startswith(base + "/")
 
 
 def _configured(settings: Settings, value: str | None, origin: Origin, key: str) -> str | None:

@@ -27,7 +27,7 @@ class Session(NamedTuple):
     client_id: str
     kind: str  # of the forge, see `forges`
     base: str  # path of the forge, '' where it has the host to itself
-    issuer: str
+    issuer: str | None
     token_url: str
     scopes: str
     signed_in_at: int
@@ -41,7 +41,7 @@ class Session(NamedTuple):
         return Answer(self.account, self.access_token, self.expiry)
 
 
-def make(forge: Forge, base: str, account: str, token: Token, previous: Session | None) -> Session:
+def make(forge: Forge, account: str, token: Token, previous: Session | None) -> Session:
     """A session from a token response, received now."""
     now = int(time.time())
     lifetime = token.lifetime or FOR_EVER
@@ -57,7 +57,7 @@ def make(forge: Forge, base: str, account: str, token: Token, previous: Session 
         refresh_token=token.refresh_token,
         client_id=forge.client_id or "",
         kind=forge.kind.key,
-        base=base,
+        base=forge.scope,
         issuer=forge.issuer,
         token_url=forge.token_url,
         scopes=forge.scopes,

@@ -23,7 +23,6 @@ KEYS: dict[str, tuple[str, ...]] = {
     "sign_in_timeout": ("forgeSignInTimeout",),
     "quiet_period": ("forgeQuietPeriod",),
     "interactive": ("interactive",),
-    "use_http_path": ("useHttpPath",),
 }
 FLOWS = ("auto", "browser", "paste", "never")
 _FALSE = frozenset({"false", "no", "off", "0", ""})
@@ -44,7 +43,6 @@ class Settings(NamedTuple):
     sign_in_timeout: int = 300  # seconds
     quiet_period: int = 60  # seconds
     interactive: bool = True
-    use_http_path: bool = False
 
 
 class HttpSettings(NamedTuple):
@@ -76,7 +74,7 @@ def read(url: str) -> Settings:
 
 
 def _convert(field: str, value: str) -> object:
-    if field in ("allow_http", "use_http_path"):
+    if field == "allow_http":
         return value.lower() not in _FALSE
     if field == "interactive":
         return value.lower() not in (*_FALSE, "never")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from importlib import import_module
 
+from git_credential_forge import surroundings
+from git_credential_forge.errors import ForgeError
 from git_credential_forge.vault import TIMEOUT
 
 VERBS = {"configure": "configure", "unconfigure": "configure", "login": "login", "logout": "logout", "status": "status"}
@@ -16,10 +18,19 @@ def run(arguments: list[str]) -> int:
     module = import_module(f"{__name__}.{VERBS[verb]}")
     parser = argparse.ArgumentParser(prog=f"git credential-forge {verb}", allow_abbrev=False)
     getattr(module, f"{verb}_options")(parser)
-    status: int = getattr(module, verb)(parser.parse_args(arguments[1:]))
+    options = parser.parse_args(arguments[1:])
+    if surroundings.foreign_home():
+        raise ForgeError("this is root in somebody else's home (sudo), where nothing is written: run it as yourself")
+    status: int = getattr(module, verb)(options)
     return status
 
 
+def _seconds(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) < 1 << 31:
+        raise argparse.ArgumentTypeError("not a number of seconds")
+    return int(text)
+
+
 def add_vault_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--timeout", type=int, default=TIMEOUT, metavar="SECONDS", help=f"as for git ({TIMEOUT})")
+    parser.add_argument("--timeout", type=_seconds, default=TIMEOUT, metavar="SECONDS", help=f"as for git ({TIMEOUT})")
     parser.add_argument("--socket", metavar="PATH", help="as for git")

@@ -21,7 +21,9 @@ from git_credential_forge.errors import ForgeError
 from git_credential_forge.origin import Origin, parse
 
 _BOM = b"\xef\xbb\xbf"
-_MADE = "# the global git config was made by configure"
+_BEGIN = "# from here written by git credential-forge configure; unconfigure removes it\n"
+_MADE = "# the global git config was made by configure\n"
+_END = "# to here\n"
 _SECTION = re.compile(rb"[ \t]*\[[ \t]*([A-Za-z0-9.-]+)[ \t]*(\"(?:[^\"\\]|\\.)*\")?[ \t]*\][ \t]*")
 _EMPTY_HELPER = re.compile(rb"[ \t]*helper[ \t]*=[ \t]*(\"\"[ \t]*)?([#;].*)?", re.IGNORECASE)
 
@@ -40,12 +42,14 @@ def configure(options: argparse.Namespace) -> int:
     launcher = _launcher()
     ours, theirs = _our_file(), _global_file()
     before = _read(theirs)
-    made = before is None or _noted_made(ours)
     content = before or b""
-    _write_ours(ours, _helper_config(launcher, origins, ours), made=made)
+    made = _MADE if before is None or _noted_made(ours) else ""
+    general = not origins or _is_general(ours)
+    sections = _helper_config(launcher, [] if general else [*_configured_urls(ours), *(o.url for o in origins)])
+    _write_ours(ours, _BEGIN + made + sections + _END)
     if _remove(content, ours) == content:
         _replace(theirs, _insert(content, ours))
-    where = " and ".join(origin.url for origin in origins) or "every address"
+    where = "every address" if general else " and ".join(origin.url for origin in origins)
     say.result(f"git uses git-credential-forge for {where}")
     say.result(f"  by {_short(ours)}, included first in {_short(theirs)}")
     _name_others(ours, theirs)
@@ -65,7 +69,9 @@ def unconfigure(_: argparse.Namespace) -> int:
         _replace(theirs, after)
         say.result(f"taken out of {_short(theirs)}; the rest is as it was")
     if os.path.exists(ours):
-        os.unlink(ours)
+        _write_ours(ours, "")
+        if not _read(ours):
+            os.unlink(ours)
         with contextlib.suppress(OSError):  # something of the person's is in there
             os.rmdir(os.path.dirname(ours))
     return 0
@@ -78,7 +84,7 @@ def _our_file() -> str:
     return os.path.join(settings.directory(), "gitconfig")
 
 
-def _helper_config(launcher: str, origins: list[Origin], ours: str) -> str:
+def _helper_config(launcher: str, urls: list[str]) -> str:
     """The sections that set our helper. The empty one before it clears what was set further out; the path goes to
     the shell, and the whole to git, each with its own quotes. Silent when the program is gone."""
     command = (
@@ -87,10 +93,7 @@ def _helper_config(launcher: str, origins: list[Origin], ours: str) -> str:
     )
     value = command.replace("\\", "\\\\").replace('"', '\\"')
     body = f'\thelper =\n\thelper = "{value}"\n'
-    if not origins or _is_general(ours):
-        return f"[credential]\n{body}"
-    known = [*_configured_urls(ours), *(origin.url for origin in origins)]
-    return "".join(f'[credential "{url}"]\n{body}' for url in dict.fromkeys(known))
+    return "".join(f'[credential "{url}"]\n{body}' for url in dict.fromkeys(urls)) or f"[credential]\n{body}"
 
 
 def _is_general(ours: str) -> bool:
@@ -109,14 +112,16 @@ def _helpers(path: str) -> list[tuple[str, str]]:
     return git.config("config", "-z", "--file", path, "--get-regexp", r"^credential\..*helper$")
 
 
-def _write_ours(ours: str, sections: str, *, made: bool) -> None:
+def _write_ours(ours: str, written: str) -> None:
+    """Put what configure writes where it stood, or at the end; what a person has put beside it stays."""
     os.makedirs(os.path.dirname(ours), mode=0o700, exist_ok=True)
-    head = "# written by git credential-forge configure; unconfigure removes it\n" + (f"{_MADE}\n" if made else "")
-    _replace(ours, (head + sections).encode("utf-8", "surrogateescape"))
+    before, begin, rest = (_read(ours) or b"").partition(_BEGIN.encode())
+    after = rest.partition(_END.encode())[2] if begin else b""
+    _replace(ours, before + written.encode("utf-8", "surrogateescape") + after)
 
 
 def _noted_made(ours: str) -> bool:
-    return _MADE.encode() in (_read(ours) or b"").splitlines()
+    return _MADE.encode() in (_read(ours) or b"")
 
 
 def _launcher() -> str:
@@ -141,7 +146,7 @@ def _global_file() -> str:
     if named is not None:
         if not named:
             raise ForgeError("GIT_CONFIG_GLOBAL is empty, so git reads no global config")
-        return os.path.abspath(os.path.expanduser(named))
+        return os.path.abspath(named)
     home = os.path.expanduser("~/.gitconfig")
     xdg = os.path.join(os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config"), "git", "config")
     return xdg if os.path.exists(xdg) and not os.path.lexists(home) else home

@@ -6,7 +6,7 @@ import argparse
 
 from git_credential_forge import commands, daemon, fulfil, git, say, settings, surroundings
 from git_credential_forge.errand import Errand, address, base_of
-from git_credential_forge.errors import ForgeError
+from git_credential_forge.errors import ForgeError, TryElsewhereError
 from git_credential_forge.origin import of_request
 from git_credential_forge.protocol import Request
 from git_credential_forge.vault import Vault
@@ -28,13 +28,18 @@ def login(options: argparse.Namespace) -> int:
     configured = configured._replace(flow="paste" if options.paste else configured.flow)
     if configured.flow == "never":
         configured = configured._replace(flow="auto")
-    if surroundings.foreign_home():
-        raise ForgeError("this is root in somebody else's home (sudo): sign in as yourself")
     held = Vault(daemon.place(options.socket), options.timeout)
     look = surroundings.look(configured, asked_for=True)
+    if not look.interactive:
+        raise ForgeError("no browser is opened for root by sudo: sign in as yourself")
     base = base_of(origin, request, held)
     errand = Errand(request, origin, base, held, lambda: False, configured, look, anew=True)
-    if fulfil.obtain(errand) is None:
+    try:
+        answer = fulfil.obtain(errand)
+    except TryElsewhereError as error:
+        here = ("run it in a terminal, or set BROWSER to a program that opens a browser",) if error.hints else ()
+        raise ForgeError(error.message, *here) from None
+    if answer is None:
         raise ForgeError(
             f"{origin.netloc} is no forge that this program knows",
             f"if it speaks OAuth: git config --global credential.{origin.url}.oauthClientId ID",

@@ -30,16 +30,14 @@ def logout(options: argparse.Namespace) -> int:
         return 0
     request = request_for(options.where)
     origin = of_request(request.protocol, request.host)
-    rows = index.read(held.place, origin) if origin else []
-    row = next((row for row in rows if request.asked in (None, row.account)), None)
-    if origin is None or row is None:
+    if origin is None or not held.rows(origin, request.asked):
         raise ForgeError(f"not signed in to {say.clean(options.where)}")
-    _forget(held, origin, row.account if request.asked else None)
+    _forget(held, origin, request.asked)
     return 0
 
 
-def _forget(held: Vault, origin: Origin, account: str | None) -> None:
-    rows = [row for row in index.read(held.place, origin) if account in (None, row.account)]
+def _forget(held: Vault, origin: Origin, asked: str | None) -> None:
+    rows = held.rows(origin, asked)
     ends = [_token_end(held, origin, row) for row in rows]
     for row in rows:
         held.forget(origin, row.base, row.account)
@@ -48,7 +46,8 @@ def _forget(held: Vault, origin: Origin, account: str | None) -> None:
         say.result(f"forgot {row.account} at {origin.netloc}{row.base}")
         if end > time.time():
             until = f"until {say.until(end)}" if end < time.time() + 366 * 86_400 else "until it is revoked there"
-            say.result(f"the token that git was given stays valid {until}: this forge cannot revoke it by a call")
+            why = "this forge cannot revoke it by a call" if page else "this program does not revoke it"
+            say.result(f"the token that git was given stays valid {until}: {why}")
             if page:
                 say.result(f"to end it now: {page}")
 

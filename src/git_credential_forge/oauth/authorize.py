@@ -131,7 +131,7 @@ class _Conversation:
     def _nobody(self) -> TryElsewhereError:
         return TryElsewhereError(
             f"not signed in to {self.forge.name}: no browser can be opened here, and no terminal is there to ask on",
-            f"run: git credential-forge login {self.forge.origin.url}",
+            f"run: git credential-forge login {self.forge.url}",
         )
 
     def _wait(self) -> Callback:
@@ -210,12 +210,12 @@ def unknown_client(forge: Forge) -> RefusedError:
 def client_id_remedy(forge: Forge) -> str:
     return (
         f"register an application there with the redirect {forge.redirect}, then: "
-        f"git config --global credential.{forge.origin.url}.oauthClientId ID"
+        f"git config --global credential.{forge.url}.oauthClientId ID"
     )
 
 
 def type_a_password(forge: Forge) -> tuple[str]:
-    command = f"git config --global credential.{forge.origin.url}.forgeFlow never"
+    command = f"git config --global credential.{forge.url}.forgeFlow never"
     return (f"to type a password or token there instead: {command}",)
 
 

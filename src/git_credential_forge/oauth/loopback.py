@@ -73,7 +73,7 @@ class Listener:
         self.redirect_uri = f"http://{self.host}{redirect.path}"
         self._path = redirect.path or "/"
         self._attempts: list[Attempt] = []
-        self._issuer = ""
+        self._issuer: str | None = None
         self._target = ""
         self._starts: list[Secret] = []
         self._opened = False
@@ -85,7 +85,7 @@ class Listener:
         self._threads: list[threading.Thread] = []
         self.descriptor, self._bell = os.pipe()
 
-    def serve(self, attempts: list[Attempt], issuer: str, target: str) -> None:
+    def serve(self, attempts: list[Attempt], issuer: str | None, target: str) -> None:
         """Answer from now on. `target`: the authorize address that a start address leads to."""
         self._attempts, self._issuer, self._target = attempts, issuer, target
         for listening in self._sockets:

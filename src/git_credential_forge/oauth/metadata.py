@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 
-from git_credential_forge.errors import UnreachableError
 from git_credential_forge.oauth import http
 from git_credential_forge.origin import Origin, parse
 from git_credential_forge.recognise import Metadata
@@ -14,9 +13,11 @@ LARGEST = 1 << 18  # bytes
 
 
 def discover(origin: Origin, base: str, *, wanted: bool) -> Metadata | None:
-    """The metadata of a server, or None. `wanted`: the configuration says that there is one, so RFC 8414's name
-    for the document is tried where OpenID's leads to nothing; else only where that was a 200 without JSON, as a
-    web application answers every path."""
+    """The metadata of a server, or None. Raises UnreachableError.
+
+    `wanted`: the configuration says that there is one, so RFC 8414's name for the document is tried where OpenID's
+    leads to nothing; else only where that was a 200 without JSON, as a web application answers every path.
+    """
     first, status = _fetch(origin, base, f"{origin.url}{base}/.well-known/openid-configuration")
     if first or not (wanted or status == 200):  # noqa: PLR2004
         return first
@@ -24,10 +25,7 @@ def discover(origin: Origin, base: str, *, wanted: bool) -> Metadata | None:
 
 
 def _fetch(origin: Origin, base: str, url: str) -> tuple[Metadata | None, int]:
-    try:
-        answer = http.get(url, deadline=DEADLINE, largest=LARGEST)
-    except UnreachableError:
-        return None, 0
+    answer = http.get(url, deadline=DEADLINE, largest=LARGEST)
     return (check(answer.body, origin, base) if answer.status == 200 else None), answer.status  # noqa: PLR2004
 
 

@@ -114,8 +114,9 @@ def _client(forge: Forge) -> dict[str, str]:
     return client
 
 
-def parse_callback(query: str, attempts: list[Attempt], issuer: str) -> Callback | None:
-    """An authorization response, or None for anything that has not exactly one state, and a right one.
+def parse_callback(query: str, attempts: list[Attempt], issuer: str | None) -> Callback | None:
+    """An authorization response, or None for anything that has not exactly one state, and a right one. `issuer`: what
+    an `iss` has to be, None where nobody told (RFC 9207, section 2.4).
 
     Until the state has been found right, nothing else in the query is looked at (RFC 9700, section 2.1).
     """
@@ -132,7 +133,7 @@ def parse_callback(query: str, attempts: list[Attempt], issuer: str) -> Callback
     fitting = [attempt for attempt in attempts if attempt.state == answered]
     if not fitting or ("code" in found) == ("error" in found):
         return None
-    if "iss" in found and found["iss"].rstrip("/") != issuer.rstrip("/"):  # RFC 9207: another server's answer
+    if issuer is not None and found.get("iss", issuer).rstrip("/") != issuer.rstrip("/"):
         return Callback(fitting[0].verifier, None, Refusal("mix-up", "the answer came from another server"))
     if "error" in found:
         refusal = Refusal(found["error"], found.get("error_description", ""))

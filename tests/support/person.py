@@ -1,0 +1,67 @@
+"""Somebody with a home, git, our helper set up by `configure`, and perhaps a browser."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+from tests.support.forge import Forge
+from tests.support.leaks import Leaks
+from tests.support.surroundings import clean_environment
+
+PATIENCE = 60  # seconds that a command may take before the test has failed
+
+
+class Done(NamedTuple):
+    status: int
+    out: str
+    err: str
+
+
+class Person:
+    """Runs commands in a home of its own, and remembers all that they said for `leaks`."""
+
+    def __init__(self, home: Path, installed: Path, forge: Forge, opener: Path | None = None) -> None:
+        self.home = home
+        self.leaks = Leaks(home)
+        path = os.pathsep.join([str(installed), "/usr/local/bin", "/usr/bin", "/bin"])
+        self.environment = clean_environment(home, PATH=path, GIT_SSL_CAINFO=str(forge.ca_file))
+        names = {"GIT_AUTHOR_NAME": "A", "GIT_AUTHOR_EMAIL": "a@example.org"}
+        names |= {"GIT_COMMITTER_NAME": "A", "GIT_COMMITTER_EMAIL": "a@example.org"}
+        self.environment |= names
+        if opener:
+            self.environment["BROWSER"] = str(opener)
+
+    def git(self, *arguments: str, given: str | None = None, cwd: Path | None = None, **more: str) -> Done:
+        """Run git, not on a terminal; `more` goes into its environment."""
+        return self.run("git", *arguments, given=given, cwd=cwd, **more)
+
+    def run(self, *command: str, given: str | None = None, cwd: Path | None = None, **more: str) -> Done:
+        done = subprocess.run(
+            command,
+            env=self.environment | more,
+            input=given,
+            stdin=subprocess.DEVNULL if given is None else None,
+            capture_output=True,
+            text=True,
+            cwd=cwd or self.home,
+            timeout=PATIENCE,
+            start_new_session=True,  # no terminal, also where pytest has one
+            check=False,
+        )
+        if command[:3] not in (("git", "credential", "fill"), ("git", "credential-forge", "get")):
+            self.leaks.saw(f"output of {' '.join(command)}", done.stdout)
+        self.leaks.saw(f"errors of {' '.join(command)}", done.stderr)
+        return Done(done.returncode, done.stdout, done.stderr)
+
+    def at_once(self, number: int, *arguments: str) -> list[Done]:
+        with ThreadPoolExecutor(number) as pool:
+            return list(pool.map(lambda _: self.git(*arguments), range(number)))
+
+    def commit(self, repository: Path, text: str) -> None:
+        (repository / "file").write_text(text)
+        assert self.git("add", "file", cwd=repository).status == 0
+        assert self.git("commit", "-qm", text, cwd=repository).status == 0

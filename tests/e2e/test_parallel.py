@@ -43,7 +43,12 @@ def test_denied(person: Person, forge: Forge) -> None:
     """Who waited shares the refusal, who comes soon after is told of it, and `login` asks again."""
     with GentleBrowser("alice", PASSWORDS["alice"], "hold") as browser:
         person.environment["BROWSER"] = str(browser.opener)
-        threading.Thread(target=lambda: (browser.wait_for_tabs(1), browser.release(grant=False))).start()
+
+        def deny_when_asked() -> None:
+            browser.wait_for_tabs(1)
+            browser.release(grant=False)
+
+        threading.Thread(target=deny_when_asked).start()
         done = person.at_once(4, "ls-remote", forge.repo_url())
         refused = f"forge: not signed in to {forge.host}: you denied the request in the browser\n"
         assert [each.status for each in done] == [128] * 4

@@ -19,7 +19,7 @@ class Leaks:
         self._stop = threading.Event()
         self._watcher = threading.Thread(target=self._watch, daemon=True)
 
-    def __enter__(self) -> Leaks:
+    def __enter__(self) -> Leaks:  # noqa: PYI034 # Self is newer than Python 3.10
         self._watcher.start()
         return self
 

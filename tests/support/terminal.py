@@ -1,120 +1,74 @@
-"""A program on a pseudo-terminal of its own, its standard streams being pipes, as git starts a helper."""
+"""A program on a terminal of its own, as somebody at a keyboard has it."""
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pty
 import re
+import select
 import subprocess
-import sys
 import termios
-import threading
 import time
-from typing import TYPE_CHECKING
+from pathlib import Path
 
-from tests.support.signing_in import Ended
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    from typing_extensions import Self
-
-# A session of its own with that terminal; the program in its foreground, or in a group behind it.
-_LEADER = """
-import fcntl, os, signal, sys, termios
-terminal, place, *program = sys.argv[1:]
-os.setsid()
-fcntl.ioctl(int(terminal), termios.TIOCSCTTY, 0)
-os.close(int(terminal))
-if place == "background":
-    child = os.fork()
-    if child:
-        sys.stdin.close()
-        os.close(1)
-        os.close(2)
-        sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
-    os.setpgid(0, 0)
-os.execv(program[0], program)
-"""
+PATIENCE = 30.0  # seconds
 
 
 class OnTerminal:
-    """Context manager. `shown` is all that the terminal was told to show, echo and all."""
+    """Context manager. `seen` is all that the terminal has shown so far."""
 
-    def __init__(
-        self,
-        arguments: Sequence[str | Path],
-        environment: dict[str, str],
-        asked: str = "",
-        *,
-        background: bool = False,
-    ) -> None:
-        self._master, self.device = pty.openpty()
-        self.before = termios.tcgetattr(self.device)
-        self.started = time.monotonic()
-        place = "background" if background else "foreground"
+    def __init__(self, command: list[str], environment: dict[str, str], cwd: Path) -> None:
+        self._keyboard, screen = pty.openpty()
+
+        def take_terminal() -> None:
+            os.setsid()
+            fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
         self.process = subprocess.Popen(
-            [sys.executable, "-c", _LEADER, str(self.device), place, *map(str, arguments)],
-            env=environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            pass_fds=[self.device],
+            command, env=environment, cwd=cwd, stdin=screen, stdout=screen, stderr=screen, preexec_fn=take_terminal
         )
-        assert self.process.stdin is not None
-        self.process.stdin.write(asked.encode())
-        self.process.stdin.close()
-        self.process.stdin = None  # for `communicate`
-        self.shown = ""
-        self._told = threading.Condition()
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
+        self.screen = screen  # kept open, so that its settings can be looked at afterwards
+        self.seen = ""
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> OnTerminal:  # noqa: PYI034 # Self is newer than Python 3.10
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.process.kill()
+        if self.process.poll() is None:
+            self.process.kill()
         self.process.wait()
-        for pipe in (self.process.stdout, self.process.stderr):
-            assert pipe is not None
-            pipe.close()
-        os.close(self.device)
-        self._reader.join()
-        os.close(self._master)
+        os.close(self._keyboard)
+        os.close(self.screen)
 
-    def wait_for(self, pattern: str, timeout: float = 20) -> re.Match[str]:
-        """Until the terminal shows it, from the start on."""
-        with self._told:
-            found = self._told.wait_for(lambda: re.search(pattern, self.shown), timeout)
-            assert found, f"not shown within {timeout} s: {pattern!r} in {self.shown!r}"
-            return found
+    def type(self, text: str) -> None:
+        data = text.encode()
+        while data:
+            data = data[os.write(self._keyboard, data) :]
 
-    def wait_for_times(self, text: str, times: int, timeout: float = 20) -> None:
-        with self._told:
-            done = self._told.wait_for(lambda: self.shown.count(text) >= times, timeout)
-            assert done, f"not {times} times shown: {text!r} in {self.shown!r}"
+    def wait_for(self, pattern: str) -> re.Match[str]:
+        """The first match in all that was shown; AssertionError with the screen when it does not come."""
+        deadline = time.monotonic() + PATIENCE
+        while not (match := re.search(pattern, self.seen)):
+            assert time.monotonic() < deadline, f"waited for {pattern!r}, the screen shows:\n{self.seen}"
+            self._read(0.2)
+        return match
 
-    def type(self, keys: bytes) -> None:
-        while keys:
-            keys = keys[os.write(self._master, keys) :]
+    def wait(self) -> int:
+        """The exit status, once the program has ended and all is read."""
+        deadline = time.monotonic() + PATIENCE
+        while self.process.poll() is None:
+            assert time.monotonic() < deadline, f"still runs, the screen shows:\n{self.seen}"
+            self._read(0.05)
+        while self._read(0):
+            pass
+        return self.process.returncode
 
-    def ended(self, timeout: float = 30) -> Ended:
-        """Streams at their end; what the terminal shows is whole then."""
-        out, err = self.process.communicate(timeout=timeout)
-        return Ended(self.process.returncode, out.decode(), err.decode(), time.monotonic() - self.started)
+    def echoes(self) -> bool:
+        return bool(termios.tcgetattr(self.screen)[3] & termios.ECHO)
 
-    @property
-    def settings(self) -> list[object]:
-        return termios.tcgetattr(self.device)
-
-    def _read(self) -> None:
-        while True:
-            try:
-                data = os.read(self._master, 65_536)
-            except OSError:  # nobody has the other side any more
-                return
-            with self._told:
-                self.shown += data.decode(errors="replace")
-                self._told.notify_all()
+    def _read(self, seconds: float) -> bool:
+        if not select.select([self._keyboard], [], [], seconds)[0]:
+            return False
+        self.seen += os.read(self._keyboard, 65_536).decode("utf-8", "replace").replace("\r\n", "\n")
+        return True

@@ -46,11 +46,11 @@ def sign_in(forge: Forge, ways: Ways, admit: Callable[[str | None], None]) -> Gr
     Raises RefusedError, UnreachableError, TryElsewhereError, AbandonedError. Leaves nothing behind.
     """
     with contextlib.ExitStack() as stack:
-        terminal = Terminal.find() if ways.paste else None
-        if terminal:
-            stack.enter_context(terminal)
         listener = Listener(redirect(forge.redirect))
         stack.callback(listener.close)
+        terminal = Terminal.find() if ways.paste else None
+        if terminal:  # entered last: it is given back first, before a shell looks at it
+            stack.enter_context(terminal)
         conversation = _Conversation(forge, ways, listener, terminal)
         try:
             token = _exchange(forge, conversation.hold(), listener.redirect_uri)

@@ -75,10 +75,14 @@ def _speak(call: _Call, settings: HttpSettings) -> Response | str:
     headers = {"Accept": "application/json", "User-Agent": "git-credential-forge"}
     if call.bearer is not None:
         headers["Authorization"] = f"Bearer {call.bearer.reveal()}"
+    try:
+        trusted = _context(settings) if call.url.startswith("https:") else False
+    except OSError as error:  # an SSLError is one
+        return f"http.sslCAInfo, {settings.ca_file or settings.ca_path}: {error.strerror or 'not a certificate file'}"
     connection = {"proxy": settings.proxy, "trust_env": False, "timeout": call.deadline}
     try:
         with (
-            httpx.Client(verify=_context(settings), **connection) as client,  # type: ignore[arg-type]
+            httpx.Client(verify=trusted, **connection) as client,  # type: ignore[arg-type]
             client.stream(call.method, call.url, data=call.form, headers=headers) as answer,
         ):
             return _read(answer, call.largest)
@@ -86,8 +90,8 @@ def _speak(call: _Call, settings: HttpSettings) -> Response | str:
         return f"timed out after {call.deadline:.0f} s"
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         return _why(error, settings)
-    except (OSError, ValueError, ImportError):  # a certificate file that cannot be read, a proxy of unknown kind
-        return "http.proxy or http.sslCAInfo cannot be used"
+    except (ValueError, ImportError):  # httpx knows no such proxy, or wants a library more for it
+        return "http.proxy is of a kind that this program cannot use"
 
 
 def _read(answer: httpx.Response, largest: int) -> Response | str:

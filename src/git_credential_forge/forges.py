@@ -20,6 +20,7 @@ class Kind(NamedTuple):
     redirect: str = "http://127.0.0.1"  # to which the port is added
     whoami: str | None = None
     whoami_field: str = "login"
+    says_401_for_tokens_only: bool = False  # and never for a repository that one may not see
     applications: str | None = None  # the page where a person sees and ends what they granted
 
 
@@ -36,6 +37,7 @@ FORGEJO = Kind(
     client_id="a4792ccc-144e-407e-86c9-5e7d8d9c3269",
     shown_as="git-credential-oauth",
     whoami="api/v1/user",
+    says_401_for_tokens_only=True,
     applications="user/settings/applications",
 )
 

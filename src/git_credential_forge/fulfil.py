@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import NamedTuple
 
 from git_credential_forge import flight, identify, say, session
 from git_credential_forge.errand import Errand
@@ -17,14 +18,19 @@ from git_credential_forge.session import Session
 from git_credential_forge.vault import Vault
 
 
-def obtain(errand: Errand) -> Answer | None:
+class Got(NamedTuple):
+    answer: Answer
+    minted: bool  # the token is a new one, or answers a refusal
+
+
+def obtain(errand: Errand) -> Got | None:
     """An answer for a request whose answer is not in memory; None where the host is no forge, or nobody may be asked.
     Raises ForgeError with the reason why a forge cannot be answered for."""
     held = errand.vault.session(errand.origin, errand.base, errand.request.asked) if errand.vault else None
     if held and not errand.anew:
-        answer = _go_on(errand, held)
-        if answer:
-            return answer
+        got = _go_on(errand, held)
+        if got:
+            return got
     forge = identify.forge(errand, held)
     if forge is None:
         return None
@@ -37,32 +43,47 @@ def obtain(errand: Errand) -> Answer | None:
         )
     if not errand.surroundings.interactive:
         return None
-    return _sign_in(errand, forge)
+    return Got(_sign_in(errand, forge), minted=True)
 
 
-def _go_on(errand: Errand, held: Session) -> Answer | None:
+def _go_on(errand: Errand, held: Session) -> Got | None:
     """Serve a session again, or refresh it: by one process for all, which is why it is read again under the lock.
     None if it has ended. Raises UnreachableError."""
-    vault, origin, account = errand.vault, errand.origin, held.account
+    vault, origin, account, refused = errand.vault, errand.origin, held.account, errand.request.refused
     if vault is None:
         return None
     name = flight.refresh_name(origin, account)
     with flight.acting(vault.place, name, flight.REFRESH, errand.gone) as mine:
         answer = vault.answer(origin, errand.base, account)
-        if answer:
-            return answer
+        if answer and answer.expiry != (refused or -1):
+            return Got(answer, minted=refused is not None)
         now = vault.session(origin, errand.base, account)
         forge = identify.forge_of(now, errand) if now else None
         if now is None or forge is None:
             return None
+        if now.expiry == refused and not now.refused:
+            now = vault.refuse(origin, now)
         if now.usable(time.time()):
             _keep(vault, origin, now)
-            return now.answer()
+            return Got(now.answer(), minted=refused is not None)
+        hopeless = now.refresh_token is None or (now.repaired and not forge.kind.says_401_for_tokens_only)
+        if now.refused and now.young(time.time()) and hopeless:
+            return _once_more(errand, forge, now)
         if now.refresh_token is None:
             return None
         if not mine:
             raise UnreachableError(f"another git is still refreshing the sign-in to {forge.name}; try again")
-        return _refresh(errand, vault, forge, now)
+        renewed = _refresh(errand, vault, forge, now)
+        return Got(renewed, minted=True) if renewed else None
+
+
+def _once_more(errand: Errand, forge: Forge, now: Session) -> Got:
+    """A token that was issued a moment ago is refused, and a newer one would be: some forges say 401 for a repository
+    that one may not see. So it is given again, with that reason, and neither a refresh nor a tab is spent on it."""
+    if errand.surroundings.interactive:
+        say.line(f"{forge.name} refuses this repository to {now.account}, whose token is a moment old")
+        say.line(f"to sign in anew all the same: git credential-forge login {forge.url}")
+    return Got(now.answer(), minted=True)
 
 
 def _refresh(errand: Errand, vault: Vault, forge: Forge, old: Session) -> Answer | None:
@@ -70,10 +91,7 @@ def _refresh(errand: Errand, vault: Vault, forge: Forge, old: Session) -> Answer
         return None
     outcome = refresh.refresh(forge, old.refresh_token)
     if isinstance(outcome, Refreshed):
-        token = outcome.token
-        if token.refresh_token is None:  # RFC 6749, section 6: then the old one stays good
-            token = token._replace(refresh_token=old.refresh_token)
-        renewed = session.make(forge, old.account, token, old)
+        renewed = session.renew(forge, old, outcome.token)
         _keep(vault, errand.origin, renewed)
         return renewed.answer()
     if isinstance(outcome, Rejected):
@@ -110,7 +128,7 @@ def _sign_in(errand: Errand, forge: Forge) -> Answer:
     name, patience = flight.sign_in_name(origin), errand.settings.sign_in_timeout
     with flight.acting(place, name, patience, errand.gone, waiting) as mine:
         answer = vault.answer(origin, errand.base, asked) if vault and not errand.anew else None
-        if answer:
+        if answer and answer.expiry != (errand.request.refused or -1):
             return answer
         shared = flight.refusal(place, forge, 0, since=started)
         if shared:

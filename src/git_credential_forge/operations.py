@@ -30,8 +30,8 @@ def get(request: Request, held: Vault | None, gone: Callable[[], bool]) -> bytes
         raise BadRequestError(f"refused a request for {origin.netloc} with a control character in it")
     base = base_of(origin, request, held)
     found = held.answer(origin, base, request.asked) if held else None
-    if found:
-        return protocol.encode_answer(found, request)
+    if found and found.expiry != (request.refused or -1):  # after a 401 another git may have repaired it already
+        return protocol.encode_answer(found, request, minted=request.refused is not None)
     configured = settings.read(address(origin, request))
     if held and (configured.flow == "never" or held.row(origin, base, request.asked) is None):
         passed = held.pass_get(request)
@@ -44,13 +44,13 @@ def get(request: Request, held: Vault | None, gone: Callable[[], bool]) -> bytes
 
 def _fulfil(errand: Errand) -> bytes:
     try:
-        answer = fulfil.obtain(errand)
+        got = fulfil.obtain(errand)
     except ForgeError as error:
         if not errand.surroundings.interactive:
             return b""
         say.lines(error.message, error.hints)
         return protocol.QUIT
-    return protocol.encode_answer(answer, errand.request) if answer else b""
+    return protocol.encode_answer(got.answer, errand.request, minted=got.minted) if got else b""
 
 
 def store(request: Request, held: Vault | None) -> None:

@@ -20,6 +20,7 @@ _SECRET = frozenset({"password", "credential", "oauth_refresh_token"})
 _SINGLE = frozenset({*_SECRET, "protocol", "host", "path", "username", "password_expiry_utc", "authtype", "ephemeral"})
 _MANY = ("capability", "wwwauth", "state")
 _CONTROL = re.compile("[\x00-\x1f\x7f]")
+_NEGOTIATE = re.compile(r"\s*negotiate\b", re.IGNORECASE)
 _FIXED_NAMES = frozenset({"oauth2", "x-token-auth", "git"})  # ask for nobody: forges take any name beside a token
 
 
@@ -48,6 +49,18 @@ class Request(NamedTuple):
     @property
     def state_of_ours(self) -> str | None:
         return next((value for value in self.state if value.startswith(STATE)), None)
+
+    @property
+    def refused(self) -> int | None:
+        """On a `get` that git makes after a 401 (from 2.46 on): the expiry that names the token which was refused."""
+        figure = (self.state_of_ours or "").removeprefix(STATE)
+        return int(figure) if figure.isdecimal() and len(figure) < 16 else None  # noqa: PLR2004 # a time, not a bomb
+
+    @property
+    def repairable(self) -> bool:
+        """Whether git asks again after a 401, if it is told to. Where the server offers Negotiate too, that takes the
+        one extra round, and nobody calls `erase`."""
+        return "state" in self.capability and not any(_NEGOTIATE.match(value) for value in self.wwwauth)
 
 
 class Answer(NamedTuple):
@@ -110,8 +123,12 @@ def encode(pairs: list[tuple[str, str | Secret | None]]) -> bytes:
     return bytes(out)
 
 
-def encode_answer(answer: Answer, request: Request) -> bytes:
-    """The answer for git, in the order in which git's cache gives it, so that it is the launcher's to the byte."""
+def encode_answer(answer: Answer, request: Request, *, minted: bool) -> bytes:
+    """The answer for git, in the order in which git's cache gives it, so that it is the launcher's to the byte.
+
+    `minted`: the token is fresh, or an answer to a refusal; then git is not told to come again, so that it calls
+    `erase` if this one is bad too.
+    """
     expiry = None if answer.expiry is None else str(answer.expiry)
     pairs: list[tuple[str, str | Secret | None]] = [
         ("username", answer.username),
@@ -120,6 +137,8 @@ def encode_answer(answer: Answer, request: Request) -> bytes:
     ]
     if expiry and "state" in request.capability:
         pairs += [("capability[]", "state"), ("state[]", STATE + expiry)]
+        if request.repairable and not minted:
+            pairs.append(("continue", "1"))
     return encode(pairs) + b"\n"
 
 

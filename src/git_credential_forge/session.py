@@ -13,6 +13,7 @@ from git_credential_forge.recognise import Forge
 from git_credential_forge.secret import Secret
 
 MARGIN = 60  # seconds, or a tenth of the token's life: a token about to expire would end within a long push
+YOUNG = 300  # seconds
 FOR_EVER = 315_360_000  # seconds: ten years, for tokens that the forge gives no end; every git accepts the sum
 
 
@@ -31,14 +32,27 @@ class Session(NamedTuple):
     token_url: str
     scopes: str
     signed_in_at: int
-    refused: bool = False  # the forge has refused the access token: it is not given to git again
+    issued_at: int
+    refused: bool = False  # the forge has refused the access token
+    repaired: bool = False  # it was issued because the one before had been refused
 
     def usable(self, now: float) -> bool:
         """Whether the access token may be given to git."""
         return not self.refused and now < self.expiry - self.margin
 
+    def young(self, now: float) -> bool:
+        """Whether the access token was issued a moment ago: that the forge refuses it then has another cause."""
+        return 0 <= now - self.issued_at < YOUNG
+
     def answer(self) -> Answer:
         return Answer(self.account, self.access_token, self.expiry)
+
+
+def renew(forge: Forge, old: Session, token: Token) -> Session:
+    """A session that goes on with a refreshed token."""
+    if token.refresh_token is None:  # RFC 6749, section 6: then the old one stays good
+        token = token._replace(refresh_token=old.refresh_token)
+    return make(forge, old.account, token, old)._replace(signed_in_at=old.signed_in_at, repaired=old.refused)
 
 
 def make(forge: Forge, account: str, token: Token, previous: Session | None) -> Session:
@@ -61,7 +75,8 @@ def make(forge: Forge, account: str, token: Token, previous: Session | None) -> 
         issuer=forge.issuer,
         token_url=forge.token_url,
         scopes=forge.scopes,
-        signed_in_at=previous.signed_in_at if previous else now,
+        signed_in_at=now,
+        issued_at=now,
     )
 
 

@@ -85,11 +85,13 @@ class Vault:
             row = Row(int(now) + max(answer_life, 0), int(now) + session_life, session.base, session.account)
             self._write_row(origin, row, now)
 
-    def refuse(self, origin: Origin, session: Session) -> None:
-        """The forge has refused this access token: drop the answer, keep the session to refresh with."""
+    def refuse(self, origin: Origin, session: Session) -> Session:
+        """The forge has refused this access token: drop the answer, keep the session to refresh with. Returns it."""
         if not session.base:
             self._drop_answer(origin, session.account)
-        self.save(origin, session._replace(refused=True))
+        refused = session._replace(refused=True)
+        self.save(origin, refused)
+        return refused
 
     def forget(self, origin: Origin, base: str, account: str) -> None:
         """Drop the answer and the session of one sign-in."""

@@ -35,11 +35,11 @@ def login(options: argparse.Namespace) -> int:
     base = base_of(origin, request, held)
     errand = Errand(request, origin, base, held, lambda: False, configured, look, anew=True)
     try:
-        answer = fulfil.obtain(errand)
+        got = fulfil.obtain(errand)
     except TryElsewhereError as error:
         here = ("run it in a terminal, or set BROWSER to a program that opens a browser",) if error.hints else ()
         raise ForgeError(error.message, *here) from None
-    if answer is None:
+    if got is None:
         raise ForgeError(
             f"{origin.netloc} is no forge that this program knows",
             f"if it speaks OAuth: git config --global credential.{origin.url}.oauthClientId ID",

@@ -21,7 +21,11 @@ class VaultError(ForgeError):
 
 
 class UnreachableError(ForgeError):
-    """No usable answer came from the network. Nothing that we hold has become bad by it."""
+    """No usable answer came from the network. `sent`: the request may have arrived, and only its answer be lost."""
+
+    def __init__(self, message: str, *hints: str, sent: bool = False) -> None:
+        super().__init__(message, *hints)
+        self.sent = sent
 
 
 class RefusedError(ForgeError):

@@ -100,6 +100,8 @@ def _refresh(errand: Errand, vault: Vault, forge: Forge, old: Session) -> Answer
             vault.forget(errand.origin, old.base, old.account)
         if errand.surroundings.interactive:
             say.line(f"{forge.name} no longer accepts this sign-in ({say.clean(str(outcome.refusal))})")
+            if outcome.lost:
+                say.line("the answer to a refresh was lost on the way, and this forge takes each refresh token once")
         return None
     if isinstance(outcome, UnknownClient):
         raise authorize.unknown_client(forge)

@@ -64,11 +64,13 @@ class Request(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What git is given, and what the cache keeps. `expiry`: seconds since 1970, None where nobody knows it."""
+    """What git is given, and what the cache keeps. `expiry`: seconds since 1970, None where nobody knows it.
+    `announced`: the capabilities that the cache says with it, from git 2.46 on."""
 
     username: str
     password: Secret
     expiry: int | None
+    announced: tuple[str, ...] = ()
 
 
 def is_fixed_name(name: str | None) -> bool:
@@ -131,6 +133,7 @@ def encode_answer(answer: Answer, request: Request, *, minted: bool) -> bytes:
     """
     expiry = None if answer.expiry is None else str(answer.expiry)
     pairs: list[tuple[str, str | Secret | None]] = [
+        *(("capability[]", name) for name in answer.announced),
         ("username", answer.username),
         ("password", answer.password),
         ("password_expiry_utc", expiry),

@@ -67,7 +67,7 @@ class Vault:
         if found.username is None or found.password is None:
             return None
         expiry = found.password_expiry_utc or ""
-        return Answer(found.username, found.password, int(expiry) if expiry.isdecimal() else None)
+        return Answer(found.username, found.password, int(expiry) if expiry.isdecimal() else None, found.capability)
 
     # -- writing ------------------------------------------------------------------------------------------
     # Up to `save` nothing has changed. The session goes first: with it alone nothing is lost.

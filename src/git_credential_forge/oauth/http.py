@@ -29,6 +29,7 @@ class Response(NamedTuple):
     content_type: str
     location: str  # where a redirect would lead
     body: bytes
+    retry_after: str = ""
 
 
 class _Call(NamedTuple):
@@ -56,19 +57,23 @@ def get(url: str, *, bearer: Secret | None = None, deadline: float = DEADLINE, l
 
 def _request(call: _Call) -> Response:
     settings = read_http(call.url)
-    outcome: list[Response | str] = []
+    outcome: list[Response | UnreachableError] = []
     say.trace(f"http: {call.method} to {call.host}")
     thread = threading.Thread(target=lambda: outcome.append(_speak(call, settings)), daemon=True)
     thread.start()
     thread.join(call.deadline)
     if not outcome:
-        raise UnreachableError(f"{call.host} cannot be reached (no whole answer within {call.deadline:.0f} s)")
-    if isinstance(outcome[0], str):
-        raise UnreachableError(f"{call.host} cannot be reached ({say.clean(outcome[0])})")
+        outcome.append(_unreachable(call, f"no whole answer within {call.deadline:.0f} s", sent=True))
+    if isinstance(outcome[0], UnreachableError):
+        raise outcome[0]
     return outcome[0]
 
 
-def _speak(call: _Call, settings: HttpSettings) -> Response | str:
+def _unreachable(call: _Call, why: str, *, sent: bool) -> UnreachableError:
+    return UnreachableError(f"{call.host} cannot be reached ({say.clean(why)})", sent=sent)
+
+
+def _speak(call: _Call, settings: HttpSettings) -> Response | UnreachableError:
     """The answer, or why there is none; in words that have nothing of what was sent."""
     import httpx
 
@@ -78,30 +83,33 @@ def _speak(call: _Call, settings: HttpSettings) -> Response | str:
     try:
         trusted = _context(settings) if call.url.startswith("https:") else False
     except OSError as error:  # an SSLError is one
-        return f"http.sslCAInfo, {settings.ca_file or settings.ca_path}: {error.strerror or 'not a certificate file'}"
+        why = f"http.sslCAInfo, {settings.ca_file or settings.ca_path}: {error.strerror or 'not a certificate file'}"
+        return _unreachable(call, why, sent=False)
     connection = {"proxy": settings.proxy, "trust_env": False, "timeout": call.deadline}
     try:
         with (
             httpx.Client(verify=trusted, **connection) as client,  # type: ignore[arg-type]
             client.stream(call.method, call.url, data=call.form, headers=headers) as answer,
         ):
-            return _read(answer, call.largest)
-    except httpx.TimeoutException:
-        return f"timed out after {call.deadline:.0f} s"
+            return _read(answer, call)
+    except httpx.TimeoutException as error:
+        unsent = isinstance(error, httpx.ConnectTimeout | httpx.PoolTimeout)
+        return _unreachable(call, f"timed out after {call.deadline:.0f} s", sent=not unsent)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        return _why(error, settings)
+        unsent = isinstance(error, httpx.ConnectError | httpx.ProxyError | httpx.InvalidURL)
+        return _unreachable(call, _why(error, settings), sent=not unsent)
     except (ValueError, ImportError):  # httpx knows no such proxy, or wants a library more for it
-        return "http.proxy is of a kind that this program cannot use"
+        return _unreachable(call, "http.proxy is of a kind that this program cannot use", sent=False)
 
 
-def _read(answer: httpx.Response, largest: int) -> Response | str:
+def _read(answer: httpx.Response, call: _Call) -> Response | UnreachableError:
     body = bytearray()
     for chunk in answer.iter_bytes():
         body += chunk
-        if len(body) > largest:
-            return f"its answer is larger than {largest} bytes"
-    kind, location = answer.headers.get("content-type", ""), answer.headers.get("location", "")
-    return Response(answer.status_code, kind, location, bytes(body))
+        if len(body) > call.largest:
+            return _unreachable(call, f"its answer is larger than {call.largest} bytes", sent=True)
+    kind, location, later = (answer.headers.get(name, "") for name in ("content-type", "location", "retry-after"))
+    return Response(answer.status_code, kind, location, bytes(body), later)
 
 
 def _why(error: Exception, settings: HttpSettings) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import NamedTuple
 
 from git_credential_forge.errors import UnreachableError
@@ -10,15 +11,20 @@ from git_credential_forge.oauth.wire import Refusal, Token
 from git_credential_forge.recognise import Forge
 from git_credential_forge.secret import Secret
 
+PATIENCE = 10.0  # seconds in all, as people wait for a git command
+PAUSES = (0.4, 1.2)  # seconds between tries
+
 
 class Refreshed(NamedTuple):
     token: Token
 
 
 class Rejected(NamedTuple):
-    """The grant is dead: the refresh token is of no more use to anybody."""
+    """The grant is dead: the refresh token is of no more use to anybody. `lost`: a try before had perhaps been
+    accepted, and its answer lost on the way; where refresh tokens rotate, that is what kills them."""
 
     refusal: Refusal
+    lost: bool
 
 
 class UnknownClient(NamedTuple):
@@ -34,16 +40,34 @@ class Unreachable(NamedTuple):
 
 
 def refresh(forge: Forge, refresh_token: Secret) -> Refreshed | Rejected | UnknownClient | Unreachable:
-    try:
-        answer = http.post(forge.token_url, wire.refresh_form(forge, refresh_token))
-    except UnreachableError as error:
-        return Unreachable(error.message)
-    found = wire.parse_token(answer.status, answer.content_type, answer.body, answer.location)
-    if isinstance(found, Token):
-        return Refreshed(found)
-    if isinstance(found, Refusal) and found.dead_grant:
-        return Rejected(found)
-    if isinstance(found, Refusal) and found.dead_client:
-        return UnknownClient(found)
-    reason = found.reason if isinstance(found, wire.Broken) else f"it said: {found}"
-    return Unreachable(f"{forge.name} cannot refresh the sign-in now ({reason})")
+    """Up to three tries within `PATIENCE` seconds: what is only disturbed for a moment, nobody has to hear of."""
+    deadline = time.monotonic() + PATIENCE
+    lost = False
+    reason = ""
+    for pause in (*PAUSES, None):
+        left = deadline - time.monotonic()
+        wait = pause
+        try:
+            answer = http.post(forge.token_url, wire.refresh_form(forge, refresh_token), deadline=left)
+        except UnreachableError as error:
+            reason, lost = error.message, lost or error.sent
+        else:
+            found = wire.parse_token(answer.status, answer.content_type, answer.body, answer.location)
+            if isinstance(found, Token):
+                return Refreshed(found)
+            if isinstance(found, Refusal) and found.dead_grant:
+                return Rejected(found, lost)
+            if isinstance(found, Refusal) and found.dead_client:
+                return UnknownClient(found)
+            said = found.reason if isinstance(found, wire.Broken) else f"it said: {found}"
+            reason = f"{forge.name} cannot refresh the sign-in now ({said})"
+            wait = pause and _asked_pause(answer.retry_after, pause)
+        if wait is None or time.monotonic() + wait >= deadline:
+            break
+        time.sleep(wait)
+    return Unreachable(reason)
+
+
+def _asked_pause(retry_after: str, pause: float) -> float:
+    """Retry-After in seconds (RFC 9110, section 10.2.3); its other form, a date, is not worth more than our pause."""
+    return max(pause, min(float(retry_after), PATIENCE)) if retry_after.isdecimal() else pause

@@ -1,0 +1,141 @@
+"""A token that the forge refuses, inside one git command and from one command to the next."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.support.forge import Forge
+from tests.support.gentle_browser import GentleBrowser
+from tests.support.person import Person
+
+MANY = 16
+NEWER = os.environ.get("FORGE_NEWER_GIT", "")  # made by .ci/newer-git
+
+
+def _version() -> tuple[int, ...]:
+    said = subprocess.run(["git", "version"], capture_output=True, text=True, check=True).stdout
+    return tuple(int(part) for part in re.findall(r"\d+", said)[:2])
+
+
+@pytest.fixture
+def signed(person: Person, forge: Forge, browser: GentleBrowser) -> Person:
+    """Signed in, on a git of 2.46 or newer."""
+    if NEWER:
+        person.environment["GIT_EXEC_PATH"] = str(Path(NEWER, "core"))
+        person.environment["PATH"] = f"{Path(NEWER, 'bin')}{os.pathsep}{person.environment['PATH']}"
+    elif _version() < (2, 46):
+        pytest.skip("not here: git is older than 2.46, and FORGE_NEWER_GIT names no newer one")
+    person.environment["BROWSER"] = str(browser.opener)
+    assert person.git("ls-remote", "-q", forge.repo_url()).status == 0
+    return person
+
+
+def test_one_command(signed: Person, forge: Forge, browser: GentleBrowser, home: Path) -> None:
+    """A refused token is replaced inside the command: fetch, clone and push end well, without a word or a tab."""
+    work = home / "work"
+    for command in (("ls-remote", "-q", forge.repo_url()), ("clone", "-q", forge.repo_url(), str(work))):
+        forge.expire_access_tokens()
+        assert signed.git(*command)[::2] == (0, "")
+    signed.commit(work, "more")
+    forge.expire_access_tokens()
+    assert signed.git("push", "-q", cwd=work) == (0, "", "")
+    assert forge.head() == signed.git("rev-parse", "HEAD", cwd=work).out.strip()
+    assert [event.ok for event in forge.log("refresh")] == [True] * 3
+    assert len(browser.tabs()) == 1
+
+
+def test_many_at_once(signed: Person, forge: Forge, browser: GentleBrowser) -> None:
+    """Sixteen gits with a refused token: one refresh, no tab, sixteen right commits."""
+    forge.expire_access_tokens()
+    done = signed.at_once(MANY, "ls-remote", forge.repo_url(), "HEAD")
+    assert done == [(0, f"{forge.head()}\tHEAD\n", "")] * MANY
+    assert [event.ok for event in forge.log("refresh")] == [True]
+    assert len(browser.tabs()) == 1
+
+
+def test_the_grant_is_dead_too(signed: Person, forge: Forge, browser: GentleBrowser) -> None:
+    """Revoked in the middle: one tab, and all commands still end well."""
+    forge.revoke_all()
+    done = signed.at_once(MANY, "ls-remote", forge.repo_url(), "HEAD")
+    assert [each[:2] for each in done] == [(0, f"{forge.head()}\tHEAD\n")] * MANY
+    assert len(browser.tabs()) == 2
+
+
+def test_a_session_that_is_served_again(signed: Person, forge: Forge) -> None:
+    """Also where the answer had left the cache, and the session was served."""
+    socket = str(signed.home / ".cache/git-credential-forge/socket")
+    entry = f"protocol=https\nhost={forge.host}\nusername=alice\n"
+    assert signed.git("credential-cache", "--socket", socket, "erase", given=entry).status == 0
+    forge.expire_access_tokens()
+    assert signed.git("ls-remote", "-q", forge.repo_url())[::2] == (0, "")
+    assert len(forge.log("refresh")) == 1
+
+
+@pytest.mark.parametrize(
+    "said", ["", "state[]=forge:1\n", "state[]=other:1\n", "wwwauth[]=Negotiate\n", 'wwwauth[]=Basic realm="Gitea"\n']
+)
+def test_what_is_announced(signed: Person, forge: Forge, said: str) -> None:
+    """state with continue for what is held; without continue where git would lose its round to Negotiate, or where the
+    answer is one to a refusal."""
+    asked = f"capability[]=state\nprotocol=https\nhost={forge.host}\nusername=alice\n{said}\n"
+    out = signed.git("credential-forge", "get", given=asked).out
+    plain = said.startswith(("state[]=forge:", "wwwauth[]=Negotiate"))
+    form = r"(?:capability\[\]=authtype\n)?username=alice\npassword=\S+\npassword_expiry_utc=(\d+)\n"
+    form += r"capability\[\]=state\nstate\[\]=forge:\1\n"
+    assert re.fullmatch(form + ("" if plain else "continue=1\n") + "\n", out)
+
+
+def test_the_next_command_on_an_older_git(person: Person, forge: Forge, browser: GentleBrowser) -> None:
+    """Before 2.46 the command fails, `erase` keeps the session, and the next one refreshes silently."""
+    if _version() >= (2, 46):
+        pytest.skip("not here: git is 2.46 or newer")
+    person.environment["BROWSER"] = str(browser.opener)
+    fetch = ("ls-remote", "-q", forge.repo_url())
+    assert person.git(*fetch).status == 0
+    forge.expire_access_tokens()
+    assert person.git(*fetch).status == 128
+    assert person.git(*fetch)[::2] == (0, "")
+    assert len(browser.tabs()) == 1
+
+
+def test_an_older_token_undoes_nothing(person: Person, forge: Forge, browser: GentleBrowser) -> None:
+    """The `erase` and `store` of a slow process, with the token of before, leave the newer one alone."""
+    person.environment["BROWSER"] = str(browser.opener)
+    assert person.git("ls-remote", "-q", forge.repo_url()).status == 0
+    ask = f"protocol=https\nhost={forge.host}\n\n"
+    old = person.git("credential-forge", "get", given=ask).out
+    assert person.git("credential", "reject", given=f"url={forge.url}\n{old}").status == 0
+    new = person.git("credential-forge", "get", given=ask).out
+    assert new != old
+    slow = f"protocol=https\nhost={forge.host}\n{old}"
+    assert person.git("credential-forge", "erase", given=slow) == (0, "", "")
+    assert person.git("credential-forge", "store", given=slow) == (0, "", "")
+    assert person.git("credential-forge", "get", given=ask).out.splitlines()[:2] == new.splitlines()[:2]
+    assert len(forge.log("refresh")) == 1
+
+
+def test_offline_keeps_the_sign_in(person: Person, forge: Forge, browser: GentleBrowser) -> None:
+    """Where the token endpoint cannot be reached after an expiry: one line, no tab, and all is kept."""
+    person.environment["BROWSER"] = str(browser.opener)
+    forge.set_lifetime(2)
+    assert person.git("ls-remote", "-q", forge.repo_url()).status == 0
+    ended = time.time() + 2
+    while time.time() < ended:  # until the token has ended, no longer
+        time.sleep(ended - time.time())
+    ask = f"protocol=https\nhost={forge.host}\n\n"
+    nowhere = "http://127.0.0.1:9"
+    offline = person.git("-c", f"http.proxy={nowhere}", "credential-forge", "get", given=ask)
+    assert offline.out == "quit=1\n\n"
+    reason, kept = offline.err.split("; ")
+    assert reason.startswith(f"forge: {forge.host} cannot be reached (")
+    assert kept == "your sign-in is kept, try again later\n"
+    silent = person.git("-c", f"http.proxy={nowhere}", "credential-forge", "get", given=ask, CI="1")
+    assert silent == (0, "", "")
+    assert person.git("ls-remote", "-q", forge.repo_url())[::2] == (0, "")
+    assert len(browser.tabs()) == 1

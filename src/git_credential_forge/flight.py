@@ -26,24 +26,37 @@ REFRESH = 15  # seconds: a refresh has three tries of a few seconds each, and th
 
 @contextlib.contextmanager
 def acting(
-    place: Place | None, name: str, patience: float, gone: Callable[[], bool], waiting: Callable[[], None] | None = None
+    place: Place | None,
+    name: str,
+    patience: float,
+    gone: Callable[[], bool],
+    *,
+    done: Callable[[], bool] = lambda: False,
+    waiting: Callable[[], None] = lambda: None,
 ) -> Iterator[bool]:
-    """Hold the lock `name`; yields False where it could not be had within `patience` seconds.
+    """Hold the lock `name`; yields False where it was not had within `patience` seconds, or is no longer needed.
 
-    Without a place there is nothing to hold, and nothing to share: then True at once. `gone` tells that nobody
-    reads our answer any more (AbandonedError); `waiting` is called once if the lock is not free.
+    Without a place there is nothing to hold, and nothing to share: then True at once. While the lock is not free,
+    `gone` tells that nobody reads our answer any more (AbandonedError), `done` that what we wait for is there: so all
+    who wait take it at once, and not one after the other. `waiting` is called once.
     """
     if place is None:
         yield True
         return
     descriptor = daemon.open_lock(place, f"lock-{name}")
     try:
-        yield _acquire(descriptor, patience, gone, waiting)
+        yield _acquire(descriptor, patience, gone, done, waiting)
     finally:
         os.close(descriptor)
 
 
-def _acquire(descriptor: int, patience: float, gone: Callable[[], bool], waiting: Callable[[], None] | None) -> bool:
+def _acquire(
+    descriptor: int,
+    patience: float,
+    gone: Callable[[], bool],
+    done: Callable[[], bool],
+    waiting: Callable[[], None] | None,
+) -> bool:
     deadline = time.monotonic() + patience
     while True:
         try:
@@ -57,7 +70,7 @@ def _acquire(descriptor: int, patience: float, gone: Callable[[], bool], waiting
             waiting = None
         if gone():
             raise AbandonedError
-        if time.monotonic() >= deadline:
+        if done() or time.monotonic() >= deadline:
             return False
         time.sleep(TICK)
 

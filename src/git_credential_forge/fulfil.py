@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import NamedTuple
 
-from git_credential_forge import flight, identify, say, session
-from git_credential_forge.errand import Errand
+from git_credential_forge import flight, identify, index, say, session
+from git_credential_forge.errand import Errand, base_of
 from git_credential_forge.errors import RefusedError, UnreachableError, VaultError
 from git_credential_forge.oauth import authorize, refresh
 from git_credential_forge.oauth import obtain as ways
@@ -53,9 +54,9 @@ def _go_on(errand: Errand, held: Session) -> Got | None:
     if vault is None:
         return None
     name = flight.refresh_name(origin, account)
-    with flight.acting(vault.place, name, flight.REFRESH, errand.gone) as mine:
-        answer = vault.answer(origin, errand.base, account)
-        if answer and answer.expiry != (refused or -1):
+    with flight.acting(vault.place, name, flight.REFRESH, errand.gone, done=_news(errand)) as mine:
+        answer = _held_now(errand)
+        if answer:
             return Got(answer, minted=refused is not None)
         now = vault.session(origin, errand.base, account)
         forge = identify.forge_of(now, errand) if now else None
@@ -75,6 +76,35 @@ def _go_on(errand: Errand, held: Session) -> Got | None:
             raise UnreachableError(f"another git is still refreshing the sign-in to {forge.name}; try again")
         renewed = _refresh(errand, vault, forge, now)
         return Got(renewed, minted=True) if renewed else None
+
+
+def _held_now(errand: Errand) -> Answer | None:
+    """What another process has put into memory for this errand: not what we were refused with."""
+    if errand.vault is None:
+        return None
+    base = base_of(errand.origin, errand.request, errand.vault)
+    answer = errand.vault.answer(errand.origin, base, errand.request.asked)
+    if answer is None and base:  # a forge on a sub-path: its tokens are given from the session
+        kept = errand.vault.session(errand.origin, base, errand.request.asked)
+        answer = kept.answer() if kept and kept.usable(time.time()) else None
+    return answer if answer and answer.expiry != (errand.request.refused or -1) else None
+
+
+def _news(errand: Errand) -> Callable[[], bool]:
+    """Whether what we wait for is there. The cache is asked only when the names file has changed."""
+    if errand.vault is None or errand.anew:
+        return lambda: False
+    place, origin = errand.vault.place, errand.origin
+    seen = [index.stamp(place, origin)]
+
+    def look() -> bool:
+        now = index.stamp(place, origin)
+        if now == seen[0]:
+            return False
+        seen[0] = now
+        return _held_now(errand) is not None
+
+    return look
 
 
 def _once_more(errand: Errand, forge: Forge, now: Session) -> Got:
@@ -128,9 +158,9 @@ def _sign_in(errand: Errand, forge: Forge) -> Answer:
             )
 
     name, patience = flight.sign_in_name(origin), errand.settings.sign_in_timeout
-    with flight.acting(place, name, patience, errand.gone, waiting) as mine:
-        answer = vault.answer(origin, errand.base, asked) if vault and not errand.anew else None
-        if answer and answer.expiry != (errand.request.refused or -1):
+    with flight.acting(place, name, patience, errand.gone, done=_news(errand), waiting=waiting) as mine:
+        answer = None if errand.anew else _held_now(errand)
+        if answer:
             return answer
         shared = flight.refusal(place, forge, 0, since=started)
         if shared:

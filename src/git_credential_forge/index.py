@@ -66,6 +66,15 @@ def settle(place: Place, origin: Origin, rows: list[Row], now: float) -> None:
     os.utime(_path(place, origin), times=(now, _due(rows, now)))
 
 
+def stamp(place: Place, origin: Origin) -> tuple[int, int] | None:
+    """Changes whenever the file does."""
+    try:
+        found = os.stat(_path(place, origin))
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
+
+
 def origins(place: Place) -> list[Origin]:
     """The origins that have sign-ins, by name."""
     found = []

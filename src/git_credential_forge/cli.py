@@ -29,6 +29,7 @@ git-credential-forge: sign in to your forge through the browser, once
   git credential-forge login [URL|REMOTE]     sign in now                          [--paste]
   git credential-forge logout URL | --all     forget a sign-in
   git credential-forge status                 what is signed in, and until when    [--json]
+  git credential-forge demo                   all of it, with a forge of its own   [--headless]
   git credential-forge get|store|erase        what git calls; options before it:
       --timeout SECONDS    how long to keep what is not used (7200)
       --socket PATH        where git's cache daemon listens

@@ -34,6 +34,6 @@ def base_of(origin: Origin, request: Request, held: Vault | None) -> str:
 
 def address(origin: Origin, request: Request) -> str:
     """The address for git's configuration, so that per-path and per-user settings count."""
-    user = f"{quote(request.username, safe='')}@" if request.username else ""
-    path = f"/{quote(request.path, safe='/%')}" if request.path else ""
+    user = f"{quote(request.username, safe='', errors='surrogateescape')}@" if request.username else ""
+    path = f"/{quote(request.path, safe='/%', errors='surrogateescape')}" if request.path else ""
     return f"{origin.scheme}://{user}{origin.netloc}{path}"

@@ -82,7 +82,8 @@ def sign_in_name(origin: Origin) -> str:
 def refresh_name(origin: Origin, account: str) -> str:
     from urllib.parse import quote
 
-    return f"refresh-{origin.scheme}-{origin.netloc}-{quote(account, safe='')[:100]}"
+    name = quote(account, safe="", errors="surrogateescape")[:100]
+    return f"refresh-{origin.scheme}-{origin.netloc}-{name}"
 
 
 def remember_refusal(place: Place | None, forge: Forge, refusal: RefusedError) -> None:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlencode
 
+import httpx
+
 from tests.support.httpserver import Answer, HttpServer, Request
 
 if TYPE_CHECKING:
@@ -115,6 +117,16 @@ class StandIn:
         fields = {"access_token": self.access_token, "token_type": "bearer", "expires_in": 3600, **changed}
         return {name: value for name, value in fields.items() if value is not None}
 
+    def describe(self, _: Request | None = None, **changed: object) -> Answer:
+        """Metadata, for `metadata`: issuer and endpoints, S256, and what is `changed`."""
+        fields: dict[str, object] = {
+            "issuer": self.url,
+            "authorization_endpoint": f"{self.url}/login/oauth/authorize",
+            "token_endpoint": f"{self.url}/login/oauth/access_token",
+            "code_challenge_methods_supported": ["plain", "S256"],
+        }
+        return as_json(200, {**fields, **changed})
+
     def exchanges(self) -> list[dict[str, str]]:
         """The forms that came to the token endpoint, without the probe's."""
         forms = [_form(request) for request in self.asked if request.target == "/login/oauth/access_token"]
@@ -156,17 +168,27 @@ class Ended:
 
 
 class Program:
-    """Runs without a terminal. Its environment, arguments and request are what the test gives."""
+    """Runs without a terminal, its standard streams being pipes: environment, arguments, request are the test's."""
 
-    def __init__(self, arguments: Sequence[str | Path], environment: dict[str, str], asked: str = "") -> None:
+    def __init__(
+        self,
+        arguments: Sequence[str | Path],
+        environment: dict[str, str],
+        asked: str = "",
+        *,
+        pass_fds: Sequence[int] = (),
+    ) -> None:
         self.started = time.monotonic()
+        self._said = b""
         self.process = subprocess.Popen(
             arguments,
             env=environment,
+            bufsize=0,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             start_new_session=True,
+            pass_fds=pass_fds,
         )
         assert self.process.stdin is not None
         self.process.stdin.write(asked.encode())
@@ -183,9 +205,30 @@ class Program:
             assert pipe is not None
             pipe.close()
 
+    def wait_until_said(self, words: str) -> None:
+        """Until a whole line on stderr has them."""
+        assert self.process.stderr is not None
+        while words.encode() not in self._said:
+            line = self.process.stderr.readline()
+            assert line, f"never said: {words!r}, but: {self._said!r}"
+            self._said += line
+
     def ended(self, timeout: float = 30) -> Ended:
+        """The whole of its standard streams, once it has ended."""
         out, err = self.process.communicate(timeout=timeout)
+        err = self._said + err
         return Ended(self.process.returncode, out.decode(), err.decode(), time.monotonic() - self.started)
+
+
+class _Refusing(httpx.BaseTransport):
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("Connection refused", request=request)
+
+
+def elsewhere(port: int) -> httpx.Client:
+    """A browser on another machine: what listens on this one's port it cannot reach."""
+    mounts = {f"all://127.0.0.1:{port}": _Refusing()}
+    return httpx.Client(verify=False, trust_env=False, timeout=60, mounts=mounts)
 
 
 def asked_for(url: str, *more: str, challenge: str | None = CHALLENGE) -> str:

@@ -114,7 +114,9 @@ def _serve(operation: str, options: dict[str, str], out: int) -> int:
     except VaultError as error:
         say.lines(error.message, error.hints)
     if operation == "get":
-        _write(out, operations.get(request, held, _reader_gone(out)))
+        answer = operations.get(request, held, _reader_gone(out))
+        say.trace("cli: answering git")
+        _write(out, answer)
     elif operation == "store":
         operations.store(request, held)
     else:

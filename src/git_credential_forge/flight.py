@@ -45,7 +45,9 @@ def acting(
         return
     descriptor = daemon.open_lock(place, f"lock-{name}")
     try:
-        yield _acquire(descriptor, patience, gone, done, waiting)
+        mine = _acquire(descriptor, patience, gone, done, waiting)
+        say.trace(f"flight: {'holding' if mine else 'done waiting for'} {name}")
+        yield mine
     finally:
         os.close(descriptor)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import time
 
-from git_credential_forge import daemon, index
+from git_credential_forge import daemon, index, say
 from git_credential_forge.daemon import Place
 from git_credential_forge.errors import VaultError
 from git_credential_forge.index import Row
@@ -80,10 +80,13 @@ class Vault:
             session_life = max(answer_life, 0) + self.timeout
             entry = _entry(origin.hidden, "https", session.account, session.base)
             daemon.store(self.place, entry + encode([("password", encode_session(session))]), session_life)
+            say.trace("vault: session kept")
             if answer_life > 0 and not session.base:
                 self._store_answer(origin, session.answer(), answer_life)
+                say.trace("vault: answer kept")
             row = Row(int(now) + max(answer_life, 0), int(now) + session_life, session.base, session.account)
             self._write_row(origin, row, now)
+            say.trace("vault: names written")
 
     def refuse(self, origin: Origin, session: Session) -> Session:
         """The forge has refused this access token: drop the answer, keep the session to refresh with. Returns it."""

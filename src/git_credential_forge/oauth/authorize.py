@@ -53,7 +53,10 @@ def sign_in(forge: Forge, ways: Ways, admit: Callable[[str | None], None]) -> Gr
             stack.enter_context(terminal)
         conversation = _Conversation(forge, ways, listener, terminal)
         try:
-            token = _exchange(forge, conversation.hold(), listener.redirect_uri)
+            callback = conversation.hold()
+            say.trace("authorize: callback arrived")
+            token = _exchange(forge, callback, listener.redirect_uri)
+            say.trace("authorize: token arrived")
             account = whoami.ask(forge, token.access_token)
             admit(account)
         except (RefusedError, UnreachableError, TryElsewhereError) as error:

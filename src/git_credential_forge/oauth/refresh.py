@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import NamedTuple
 
+from git_credential_forge import say
 from git_credential_forge.errors import UnreachableError
 from git_credential_forge.oauth import http, wire
 from git_credential_forge.oauth.wire import Refusal, Token
@@ -54,6 +55,7 @@ def refresh(forge: Forge, refresh_token: Secret) -> Refreshed | Rejected | Unkno
         else:
             found = wire.parse_token(answer.status, answer.content_type, answer.body, answer.location)
             if isinstance(found, Token):
+                say.trace("refresh: token arrived")
                 return Refreshed(found)
             if isinstance(found, Refusal) and found.dead_grant:
                 return Rejected(found, lost)

@@ -112,7 +112,7 @@ def refusal(place: Place | None, forge: Forge, quiet: int, since: float) -> Refu
         return None
     if not same:
         return None
-    if at >= since:
+    if since <= at <= time.time():
         return RefusedError(message, *hints)
     if at <= time.time() < at + quiet:
         paused = f"asking again is paused until {say.until(at + quiet)}"

@@ -21,9 +21,15 @@ def find(program: str) -> str | None:
     return None
 
 
-def run(*arguments: str, given: bytes = b"", detached: bool = False) -> tuple[int, bytes]:
-    """Exit status and standard output of git. Its standard error is not shown; nothing of ours is inherited."""
+def run(*arguments: str, given: bytes = b"", detached: bool = False, include: str | None = None) -> tuple[int, bytes]:
+    """Exit status and standard output of git. Its standard error is not shown; nothing of ours is inherited.
+
+    `include`: a file of settings that goes before what the person says by `git -c`, as git itself hands that on.
+    """
     environment = {k: v for k, v in os.environ.items() if not k.startswith("GIT_TRACE")}
+    if include:
+        quoted = "'include.path=" + include.replace("'", "'\\''") + "'"
+        environment["GIT_CONFIG_PARAMETERS"] = f"{quoted} {environment.get('GIT_CONFIG_PARAMETERS', '')}".rstrip()
     try:
         done = subprocess.run(
             [_git(), *arguments],
@@ -40,9 +46,9 @@ def run(*arguments: str, given: bytes = b"", detached: bool = False) -> tuple[in
     return done.returncode, done.stdout or b""
 
 
-def config(*arguments: str) -> list[tuple[str, str]]:
+def config(*arguments: str, include: str | None = None) -> list[tuple[str, str]]:
     """What `git config -z ARGUMENTS` lists: (key in lower case, value). A key without a value is 'true'."""
-    _, out = run(*arguments)
+    _, out = run(*arguments, include=include)
     pairs = []
     for entry in out.decode("utf-8", "surrogateescape").split("\0"):
         key, newline, value = entry.partition("\n")
@@ -53,8 +59,8 @@ def config(*arguments: str) -> list[tuple[str, str]]:
 
 def urlmatch(section: str, url: str, include: str | None = None) -> dict[str, str]:
     """Each key of `section` with the value that fits `url` best, as git itself matches it."""
-    extra = ("-c", f"include.path={include}") if include and os.path.isfile(include) else ()
-    pairs = config(*extra, "config", "-z", "--get-urlmatch", section, url)
+    used = include if include and os.path.isfile(include) else None
+    pairs = config("config", "-z", "--get-urlmatch", section, url, include=used)
     return {key.rpartition(".")[2]: value for key, value in pairs}
 
 

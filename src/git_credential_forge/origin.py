@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from ipaddress import IPv6Address
 
 _PORTS = {"https": 443, "http": 80}
 _NAME = re.compile(r"[A-Za-z0-9.-]{1,253}")
@@ -38,9 +41,12 @@ class Origin(NamedTuple):
 
     @property
     def hidden(self) -> str:
-        """The host under which this origin's sessions are kept. No colon: keychain helpers cut there."""
-        host = self.host.strip("[]").replace(":", "-")
-        port = "" if self.port == _PORTS[self.scheme] else f".{self.port}"
+        """The host under which this origin's sessions are kept. No colon: keychain helpers cut there. A host that
+        itself ends like a port or in `.http` has its port said, so that no two origins share a name."""
+        host = _ipv6(self.host[1:-1]).exploded.replace(":", "-") if self.host[0] == "[" else self.host
+        last = host.rpartition(".")[2]
+        plain = self.port == _PORTS[self.scheme] and not last.isdecimal() and last != "http"
+        port = "" if plain else f".{self.port}"
         return f"{host}{port}{'.http' if self.scheme == 'http' else ''}.{HIDDEN}"
 
 
@@ -81,18 +87,18 @@ def _origin(scheme: str, netloc: str) -> Origin | None:
     if not match:
         return None
     host, port = match[1].lower(), int(match[2] or _PORTS[scheme])
-    if not 0 < port < 65536 or (host[0] == "[" and not _ipv6(host[1:-1])):  # noqa: PLR2004
+    if not 0 < port < 65536:  # noqa: PLR2004
         return None
     if host[0] == "[":
-        host = f"[{_ipv6(host[1:-1])}]"
+        try:
+            host = f"[{_ipv6(host[1:-1]).compressed}]"
+        except ValueError:
+            return None
     return Origin(scheme, host, port)
 
 
-def _ipv6(text: str) -> str:
-    """The one spelling of an IPv6 address, or an empty text."""
+def _ipv6(text: str) -> IPv6Address:
+    """Raises ValueError."""
     import ipaddress  # dear, and hardly ever needed
 
-    try:
-        return ipaddress.IPv6Address(text).compressed
-    except ValueError:
-        return ""
+    return ipaddress.IPv6Address(text)

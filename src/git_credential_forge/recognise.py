@@ -129,7 +129,10 @@ def secure(url: Url, settings: Settings) -> bool:
 
 
 def covers(base: str, path: str | None) -> bool:
-    """Whether a repository's path, as git says it with useHttpPath, lies below a forge's."""
+    """Whether a repository's path, as git says it with useHttpPath, lies below a forge's. One with dots in it does not:
+    curl takes them out before it asks, and it lies elsewhere then."""
+    if any(step.lower().replace("%2e", ".") in (".", "..") for step in (path or "").split("/")):
+        return False
     return f"/{path or ''}/".startswith(base + "/")
 
 

@@ -107,7 +107,7 @@ def read_http(url: str) -> HttpSettings:
 def _proxy(url: str, configured: str | None) -> str | None:
     """`http.proxy` (empty: none), else the environment's; neither for a host that no_proxy names."""
     scheme, _, rest = url.partition("://")
-    host = rest.partition("/")[0]
+    host = rest.partition("/")[0].lower()
     name = host.rpartition(":")[0] if host.rpartition(":")[2].isdecimal() else host
     names = ("https_proxy", "HTTPS_PROXY") if scheme == "https" else ("http_proxy",)  # HTTP_PROXY: CVE-2016-5385
     environment = next((os.environ[key] for key in (*names, "all_proxy", "ALL_PROXY") if os.environ.get(key)), None)

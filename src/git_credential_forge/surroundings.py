@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from git_credential_forge.settings import Settings
 
-_OFF = ("0", "false")
+_OFF = ("0", "false", "no", "off")
 
 
 class Surroundings(NamedTuple):

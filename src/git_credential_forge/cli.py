@@ -128,7 +128,7 @@ def _vault(options: dict[str, str]) -> Vault | None:
     if surroundings.foreign_home():
         return None
     timeout = options.get("timeout", str(TIMEOUT))
-    if not timeout.isdecimal() or not 0 < int(timeout) < 1 << 31:
+    if not (timeout.isascii() and timeout.isdecimal()) or not 0 < int(timeout) < 1 << 31:
         say.line(f"--timeout is a number of seconds, so it is not used: {say.clean(timeout)}")
         timeout = str(TIMEOUT)
     return Vault(daemon.place(options.get("socket")), int(timeout))

@@ -46,7 +46,8 @@ def forge(errand: Errand, session: Session | None) -> Forge | None:
         if wanted or errand.anew:
             raise
         say.trace(f"identify: {error.message}")
-        return None  # and it is asked again next time: nothing was learnt
+        _remember_stranger(errand, errand.settings.quiet_period)  # nothing was learnt, but not each git is to wait
+        return None
     kind = recognise.kind_by_metadata(found) if found else None
     if found and kind and (kind is not OTHER or wanted):
         return recognise.build(kind, origin, errand.base, configured, found, certain=wanted, path=errand.request.path)
@@ -55,25 +56,30 @@ def forge(errand: Errand, session: Session | None) -> Forge | None:
             f"not signed in to {origin.netloc}: a client id is set for it, but it does not say where to sign in",
             f"set credential.{origin.url}.oauthAuthURL and …oauthTokenURL",
         )
-    _remember_stranger(errand)
+    _remember_stranger(errand, errand.vault.timeout if errand.vault else 0)
     return None
 
 
 def _known_stranger(errand: Errand) -> bool:
-    """Whether this host was asked within the timeout and is no forge."""
+    """Whether this host was asked a while ago and is no forge."""
     if errand.vault is None:
         return False
     try:
-        age = time.time() - os.stat(_stranger(errand.vault, errand.origin)).st_mtime
+        until = os.stat(_stranger(errand.vault, errand.origin)).st_mtime
     except OSError:
         return False
-    return 0 <= age < errand.vault.timeout
+    return time.time() < until <= time.time() + errand.vault.timeout
 
 
-def _remember_stranger(errand: Errand) -> None:
-    if errand.vault:
-        with contextlib.suppress(OSError), open(_stranger(errand.vault, errand.origin), "wb"):
+def _remember_stranger(errand: Errand, seconds: int) -> None:
+    """Leave an empty file whose time of modification is when the host is asked again."""
+    if errand.vault is None:
+        return
+    path, until = _stranger(errand.vault, errand.origin), time.time() + seconds
+    with contextlib.suppress(OSError):
+        with open(path, "wb"):
             pass
+        os.utime(path, (until, until))
 
 
 def _stranger(held: Vault, origin: Origin) -> str:

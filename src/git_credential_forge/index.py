@@ -1,15 +1,15 @@
 """The names file of an origin: which accounts are signed in there, and when what is held of them ends.
 
 `account-<scheme>-<host>` beside the socket. Its first line is the account that is meant when git names none:
-the launcher reads it. Its time of modification is when the first of its answers ends: the launcher goes to
+the launcher reads it. Its time of modification is when the first answer or session in it ends: the launcher goes to
 Python from then on. Then a line for each sign-in: end of the answer, end of the session (seconds since 1970),
 path of the forge, account; divided by tabs. Names and times only.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
-import tempfile
 from typing import NamedTuple
 
 from git_credential_forge.daemon import Place
@@ -50,20 +50,30 @@ def write(place: Place, origin: Origin, rows: list[Row], now: float) -> None:
             os.unlink(path)
         return
     text = f"{rows[0].account}\n" + "".join("\t".join(map(str, row)) + "\n" for row in rows)
-    descriptor, aside = tempfile.mkstemp(prefix="new-", dir=place.directory)
+    aside = place.path(f"new-{os.getpid()}")
     try:
+        descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         with open(descriptor, "wb") as file:
             file.write(text.encode("utf-8", "surrogateescape"))
         os.utime(aside, times=(now, _due(rows, now)))
         os.replace(aside, path)
     except OSError:
-        os.unlink(aside)
+        with contextlib.suppress(OSError):
+            os.unlink(aside)
         raise
 
 
-def settle(place: Place, origin: Origin, rows: list[Row], now: float) -> None:
-    """Put the time right again after one account's answer has ended and another's has not."""
-    os.utime(_path(place, origin), times=(now, _due(rows, now)))
+def settle(place: Place, origin: Origin, now: float) -> None:
+    """Put the file right again when something in it has ended: take out what is over, and say what ends next."""
+    write(place, origin, [row for row in read(place, origin) if row.session_end > now], now)
+
+
+def overdue(place: Place, origin: Origin, now: float) -> bool:
+    """Whether something in the file has ended since it was written, so that the launcher no longer trusts it."""
+    try:
+        return os.stat(_path(place, origin)).st_mtime <= now
+    except OSError:
+        return False
 
 
 def stamp(place: Place, origin: Origin) -> tuple[int, int] | None:
@@ -91,7 +101,7 @@ def _due(rows: list[Row], now: float) -> float:
     be sent to the other, and the launcher does not know paths."""
     if any(row.base for row in rows):
         return 0
-    return min((row.answer_end for row in rows if row.answer_end > now), default=0)
+    return min((end for row in rows for end in (row.answer_end, row.session_end) if end > now), default=0)
 
 
 def _path(place: Place, origin: Origin) -> str:

@@ -33,12 +33,12 @@ def get(request: Request, held: Vault | None, gone: Callable[[], bool]) -> bytes
     if found and found.expiry != (request.refused or -1):  # after a 401 another git may have repaired it already
         return protocol.encode_answer(found, request, minted=request.refused is not None)
     configured = settings.read(address(origin, request))
-    if held and (configured.flow == "never" or held.row(origin, base, request.asked) is None):
-        passed = held.pass_get(request)
-        if passed:
-            return passed
-    if configured.flow == "never":
-        return b""
+    if configured.flow == "never" and held:
+        for row in held.rows(origin, None):  # from before it was set
+            held.forget(origin, row.base, row.account)
+    passed = held.pass_get(request) if held and held.row(origin, base, request.asked) is None else b""
+    if passed or configured.flow == "never":
+        return passed
     return _fulfil(Errand(request, origin, base, held, gone, configured, surroundings.look(configured)))
 
 

@@ -13,7 +13,7 @@ _NAME = re.compile(r"[A-Za-z0-9.-]{1,253}")
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9.-]{1,253})(?::([0-9]{1,5}))?")
 _URL = re.compile(r"(https?)://([^/?#]*)([^?#]*)(\?[^#]*)?", re.IGNORECASE)
 # RFC 3986: what may stand in a URL. Spaces, quotes, backslashes and everything beyond ASCII may not.
-_URL_CHARACTERS = re.compile(r"[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%-]{1,8192}")
+_URL_CHARACTERS = re.compile(r"[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%-]{1,16384}")
 
 # Sessions live under hosts with this ending: nobody can ever own one (RFC 6761). It is asked for by nobody else.
 HIDDEN = "git-credential-forge.invalid"

@@ -84,6 +84,8 @@ def parse(data: bytes) -> Request:
     for line in data.split(b"\n"):
         if not line:
             break
+        if len(line) > LINE and line.startswith((b"wwwauth[]=", b"state[]=")):
+            continue  # a server's words, or another helper's: no reason to refuse git
         key, value = _pair(line)
         if key.endswith("[]") and key[:-2] in many:
             many[key[:-2]] = [*many[key[:-2]], value] if value else []  # an empty value starts the list anew

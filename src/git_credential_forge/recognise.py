@@ -25,6 +25,7 @@ class Metadata(NamedTuple):
     issuer: str | None
     authorize_url: str
     token_url: str
+    announces_iss: bool = False
 
 
 class Forge(NamedTuple):
@@ -35,6 +36,7 @@ class Forge(NamedTuple):
     base: str  # path of the forge itself: '' or '/sub/path'
     scope: str  # path that repositories of it have in common, where git says paths; else ''
     issuer: str | None  # None where the server has not said it
+    announces_iss: bool  # in its metadata: each authorization response has it
     authorize_url: str
     token_url: str
     whoami_url: str | None
@@ -112,6 +114,7 @@ def build(
         base=base,
         scope=scope,
         issuer=found.issuer,
+        announces_iss=found.announces_iss,
         authorize_url=_configured(settings, settings.authorize_url, origin, "oauthAuthURL") or found.authorize_url,
         token_url=token,
         whoami_url=server + kind.whoami if server and kind.whoami else None,

@@ -12,7 +12,9 @@ import time
 
 # C0, DEL, C1, line and paragraph separators, and the marks that turn the direction of text (CVE-2024-50349,
 # CVE-2024-52005: words of a server that moved the cursor or hid what stands there).
-_HOSTILE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\ud800-\udfff]+")
+_HOSTILE = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]+"
+)
 LONGEST = 300  # characters of somebody else's text: enough for a sentence, too few to flood a screen
 
 

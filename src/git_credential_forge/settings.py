@@ -79,7 +79,7 @@ def _convert(field: str, value: str) -> object:
     if field == "interactive":
         return value.lower() not in (*_FALSE, "never")
     if field in ("sign_in_timeout", "quiet_period"):
-        if value.isdecimal() and len(value) < 6:  # noqa: PLR2004 # more than a day is a slip
+        if value.isascii() and value.isdecimal() and len(value) < 6:  # noqa: PLR2004 # more than a day is a slip
             return int(value)
         say.line(f"credential.{KEYS[field][0]} is no number of seconds, so it is not used: {say.clean(value)}")
         return None

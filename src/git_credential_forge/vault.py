@@ -51,8 +51,9 @@ class Vault:
         row = self.row(origin, base, asked)
         if row is None or row.base or now >= row.answer_end:
             return None
-        with contextlib.suppress(OSError):
-            index.settle(self.place, origin, index.read(self.place, origin), now)
+        if index.overdue(self.place, origin, now):
+            with daemon.lock(self.place, _index_lock(origin)), contextlib.suppress(OSError):
+                index.settle(self.place, origin, now)
         return self._get(origin.netloc, origin.scheme, row.account)
 
     def session(self, origin: Origin, base: str, asked: str | None) -> Session | None:

@@ -27,7 +27,7 @@ def run(arguments: list[str]) -> int:
 
 
 def _seconds(text: str) -> int:
-    if not text.isdecimal() or not 0 < int(text) < 1 << 31:
+    if not (text.isascii() and text.isdecimal()) or not 0 < int(text) < 1 << 31:
         raise argparse.ArgumentTypeError("not a number of seconds")
     return int(text)
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from git_credential_forge import say
-from git_credential_forge.errors import AbandonedError, RefusedError, TryElsewhereError, UnreachableError
+from git_credential_forge.errors import AbandonedError, ForgeError, RefusedError, TryElsewhereError, UnreachableError
 from git_credential_forge.oauth import http, page, whoami, wire
 from git_credential_forge.oauth.browser import Opener
 from git_credential_forge.oauth.loopback import Listener, Redirect
@@ -60,7 +60,8 @@ def sign_in(forge: Forge, ways: Ways, admit: Callable[[str | None], None]) -> Gr
             account = whoami.ask(forge, token.access_token)
             admit(account)
         except (RefusedError, UnreachableError, TryElsewhereError) as error:
-            listener.show(page.not_signed_in(forge.name, error.message.rpartition(f"{forge.name}: ")[2]))
+            why = error.message.removeprefix(f"not signed in to {forge.name}: ")
+            listener.show(page.not_signed_in(forge.name, why))
             raise
         listener.show(page.signed_in(forge.name, account))
         return Grant(token, account)
@@ -87,6 +88,7 @@ class _Conversation:
         self.opener = opener if opener and not opener.exhausted else None
         self.browser_attempt = Attempt.fresh()
         self.paste_attempt = Attempt.fresh()  # its state is seen on a screen, so it is not the browser's
+        self.issuer = wire.Issuer(forge.issuer, forge.announces_iss)
         self.probed: list[RefusedError] = []
 
     def hold(self) -> Callback:
@@ -94,7 +96,7 @@ class _Conversation:
         if not (self.opener or self.terminal):
             raise self._nobody()
         target = wire.authorize_url(self.forge, self.browser_attempt, self.listener.redirect_uri)
-        self.listener.serve([self.browser_attempt, self.paste_attempt], self.forge.issuer, target)
+        self.listener.serve([self.browser_attempt, self.paste_attempt], self.issuer, target)
         self._announce()
         self._open()
         if self.forge.kind.client_id:
@@ -165,23 +167,22 @@ class _Conversation:
         """What was pasted, checked exactly as the listener checks; wrong input may be tried again."""
         if not self.terminal or self.terminal.descriptor not in ready:
             return None
-        text = self.terminal.take()
+        lines = self.terminal.take()
         if not self.terminal.reading:
             poll.unregister(self.terminal.descriptor)
-            return None
-        if text is None:
-            return None
+        return next(filter(None, map(self._check_pasted, lines)), None)
+
+    def _check_pasted(self, text: str) -> Callback | None:
         address = parse(text if "://" in text else f"http://{text}")
         ours = parse(self.listener.redirect_uri)
         attempts = [self.browser_attempt, self.paste_attempt]
         if address and ours and (address.origin, address.path or "/") == (ours.origin, ours.path or "/"):
-            callback = wire.parse_callback(address.query, attempts, self.forge.issuer)
+            callback = wire.parse_callback(address.query, attempts, self.issuer)
             if callback:
                 return callback
-        say.on(
-            self.terminal.descriptor,
-            f"not the address this sign-in ends on: it begins with {self.listener.redirect_uri}, and is needed whole",
-        )
+        if self.terminal:
+            ends_on = f"it begins with {self.listener.redirect_uri}, and is needed whole"
+            say.on(self.terminal.descriptor, f"not the address this sign-in ends on: {ends_on}")
         return None
 
     def _probe(self) -> None:
@@ -189,7 +190,7 @@ class _Conversation:
         call back."""
         try:
             answer = http.post(self.forge.token_url, wire.probe_form(self.forge, self.listener.redirect_uri))
-        except UnreachableError:
+        except ForgeError:
             return  # the browser will show what is wrong
         found = wire.parse_token(answer.status, answer.content_type, answer.body, answer.location)
         if isinstance(found, Refusal) and found.dead_client:
@@ -225,7 +226,8 @@ def type_a_password(forge: Forge) -> tuple[str]:
 def _why_refused(forge: Forge, refusal: Refusal) -> str:
     if refusal.error == "access_denied":
         return f"not signed in to {forge.name}: you denied the request in the browser"
-    return f"not signed in to {forge.name}: it said: {say.clean(str(refusal))}"
+    said = refusal.description if refusal == wire.MIX_UP else f"it said: {say.clean(str(refusal))}"
+    return f"not signed in to {forge.name}: {said}"
 
 
 def _hints(forge: Forge, refusal: Refusal) -> tuple[str, ...]:
@@ -245,6 +247,9 @@ def _exchange(forge: Forge, callback: Callback, redirect_uri: str) -> Token:
         raise UnreachableError(f"not signed in to {forge.name}: {error.message}") from None
     found = wire.parse_token(answer.status, answer.content_type, answer.body, answer.location)
     if isinstance(found, Token):
+        missing = found.lacks(forge.scopes)
+        if missing:
+            raise RefusedError(f"not signed in to {forge.name}: it granted less than was asked for, not {missing}")
         return found
     if isinstance(found, Refusal) and found.dead_client:
         raise unknown_client(forge)

@@ -7,7 +7,7 @@ or code would follow it (CVE-2026-41506 and kin).
 
 from __future__ import annotations
 
-import ssl
+import re
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
@@ -18,10 +18,14 @@ from git_credential_forge.secret import Secret
 from git_credential_forge.settings import HttpSettings, read_http
 
 if TYPE_CHECKING:
+    import ssl
+
     import httpx
 
 LARGEST = 1 << 20  # bytes of an answer; the largest real one is some 4 KiB
 DEADLINE = 10.0  # seconds for a request and its answer, as people wait for a git command
+
+GRACE = 0.25  # seconds more for what httpx itself can tell better
 
 
 class Response(NamedTuple):
@@ -61,7 +65,7 @@ def _request(call: _Call) -> Response:
     say.trace(f"http: {call.method} to {call.host}")
     thread = threading.Thread(target=lambda: outcome.append(_speak(call, settings)), daemon=True)
     thread.start()
-    thread.join(call.deadline)
+    thread.join(call.deadline + GRACE)
     if not outcome:
         outcome.append(_unreachable(call, f"no whole answer within {call.deadline:.0f} s", sent=True))
     if isinstance(outcome[0], UnreachableError):
@@ -82,24 +86,22 @@ def _speak(call: _Call, settings: HttpSettings) -> Response | UnreachableError:
         headers["Authorization"] = f"Bearer {call.bearer.reveal()}"
     try:
         trusted = _context(settings) if call.url.startswith("https:") else False
-    except OSError as error:  # an SSLError is one
-        why = f"http.sslCAInfo, {settings.ca_file or settings.ca_path}: {error.strerror or 'not a certificate file'}"
-        return _unreachable(call, why, sent=False)
-    connection = {"proxy": settings.proxy, "trust_env": False, "timeout": call.deadline}
+    except OSError as error:  # an SSLError is one, with a number of its own
+        what = error.strerror if type(error) in (FileNotFoundError, PermissionError) else "not a certificate file"
+        return _unreachable(call, f"http.sslCAInfo, {settings.ca_file or settings.ca_path}: {what}", sent=False)
     try:
-        with (
-            httpx.Client(verify=trusted, **connection) as client,  # type: ignore[arg-type]
-            client.stream(call.method, call.url, data=call.form, headers=headers) as answer,
-        ):
+        client = httpx.Client(verify=trusted, proxy=settings.proxy, trust_env=False, timeout=call.deadline)
+    except (ValueError, ImportError, httpx.InvalidURL):  # no such proxy, or httpx wants a library more for it
+        return _unreachable(call, "http.proxy is of a kind that this program cannot use", sent=False)
+    try:
+        with client, client.stream(call.method, call.url, data=call.form, headers=headers) as answer:
             return _read(answer, call)
     except httpx.TimeoutException as error:
         unsent = isinstance(error, httpx.ConnectTimeout | httpx.PoolTimeout)
         return _unreachable(call, f"timed out after {call.deadline:.0f} s", sent=not unsent)
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        unsent = isinstance(error, httpx.ConnectError | httpx.ProxyError | httpx.InvalidURL)
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+        unsent = isinstance(error, httpx.ConnectError | httpx.ProxyError | httpx.InvalidURL | ValueError)
         return _unreachable(call, _why(error, settings), sent=not unsent)
-    except (ValueError, ImportError):  # httpx knows no such proxy, or wants a library more for it
-        return _unreachable(call, "http.proxy is of a kind that this program cannot use", sent=False)
 
 
 def _read(answer: httpx.Response, call: _Call) -> Response | UnreachableError:
@@ -113,18 +115,38 @@ def _read(answer: httpx.Response, call: _Call) -> Response | UnreachableError:
 
 
 def _why(error: Exception, settings: HttpSettings) -> str:
-    """What went wrong, in a person's words. The text of httpx names at most an address or a certificate."""
+    """What went wrong, in words of ours and of the system's. What httpx says may have a header or an address in it, and
+    so a token or a proxy's password."""
+    import ssl
+
+    import httpx
+
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, ssl.SSLCertVerificationError):
             setting = f"git's own setting is used: http.sslCAInfo, now {settings.ca_file or 'unset'}"
             return f"its certificate is not trusted: {cause.verify_message}; {setting}"
+        if isinstance(cause, ssl.SSLError):
+            return f"TLS failed: {cause.reason}"
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror
         cause = cause.__cause__ or cause.__context__
-    return str(error).split("\n")[0] or type(error).__name__
+    if isinstance(error, httpx.ProxyError):
+        status = re.search(r"\b[45]\d\d\b", str(error))
+        return "the proxy refused to connect" + (f" (HTTP {status[0]})" if status else "")
+    known = {
+        httpx.RemoteProtocolError: "it does not speak HTTP, or hung up",
+        httpx.ReadError: "the connection broke",
+        httpx.WriteError: "the connection broke",
+        UnicodeError: "its name cannot be looked up",
+    }
+    return next((words for kind, words in known.items() if isinstance(error, kind)), type(error).__name__)
 
 
 def _context(settings: HttpSettings) -> ssl.SSLContext:
     """Certificates as git has them set, else those that the system trusts."""
+    import ssl
+
     if not settings.verify:
         context = ssl.create_default_context()
         context.check_hostname = False
@@ -138,6 +160,8 @@ def _context(settings: HttpSettings) -> ssl.SSLContext:
 
 
 def _system_context() -> ssl.SSLContext:
+    import ssl
+
     try:
         from truststore import SSLContext
     except ImportError:  # a Python without it, or a platform that it does not know

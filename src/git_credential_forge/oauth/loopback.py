@@ -73,7 +73,7 @@ class Listener:
         self.redirect_uri = f"http://{self.host}{redirect.path}"
         self._path = redirect.path or "/"
         self._attempts: list[Attempt] = []
-        self._issuer: str | None = None
+        self._issuer = wire.UNKNOWN_ISSUER
         self._target = ""
         self._starts: list[Secret] = []
         self._opened = False
@@ -85,9 +85,9 @@ class Listener:
         self._threads: list[threading.Thread] = []
         self.descriptor, self._bell = os.pipe()
 
-    def serve(self, attempts: list[Attempt], issuer: str | None, target: str) -> None:
+    def serve(self, attempts: list[Attempt], issuer: wire.Issuer, target: str) -> None:
         """Answer from now on. `target`: the authorize address that a start address leads to."""
-        self._attempts, self._issuer, self._target = attempts, issuer, target
+        self._attempts, self._target, self._issuer = attempts, target, issuer
         for listening in self._sockets:
             threading.Thread(target=self._accept, args=(listening,), daemon=True).start()
 
@@ -205,14 +205,14 @@ class Listener:
 def _bind(address: str, port: int, *, needed: bool) -> socket.socket | None:
     """Listen on one address of this machine, and keep the socket: a port that is found, let go and taken again may
     be somebody else's by then."""
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    bound = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
     try:
-        bound = socket.socket(family, socket.SOCK_STREAM)
         if port:
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a browser's last connection may linger
         bound.bind((address, port))
         bound.listen(CONNECTIONS)
     except OSError as error:
+        bound.close()
         if needed:
             raise TryElsewhereError(f"port {port} of {address} cannot be listened on: {error.strerror}") from None
         return None

@@ -48,4 +48,4 @@ def check(body: bytes, origin: Origin, base: str) -> Metadata | None:
     methods = found.get("code_challenge_methods_supported", ["S256"])
     if issuer.rstrip("/") != origin.url + base or not (isinstance(methods, list) and "S256" in methods):
         return None
-    return Metadata(issuer, authorize, token)
+    return Metadata(issuer, authorize, token, found.get("authorization_response_iss_parameter_supported") is True)

@@ -8,8 +8,8 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
-import html
-from importlib.resources import files
+import os
+import re
 from typing import NamedTuple
 
 from git_credential_forge import say
@@ -45,10 +45,13 @@ METHOD = NOT_EXPECTED._replace(status=405)
 
 def render(page: Page) -> bytes:
     """The whole HTTP response."""
+    from html import escape  # dear, and not needed before a browser has been started
+
     template, policy = _template()
-    for name in ("title", "heading", "sentence", "hint"):
-        template = template.replace(f"@{name}@", html.escape(say.clean(getattr(page, name))))
-    return respond(page.status, template.encode(), policy)
+    if not page.hint:
+        template = template.replace("<p>@hint@</p>\n", "")
+    body = re.sub("@([a-z]+)@", lambda place: escape(say.clean(getattr(page, place[1]))), template)
+    return respond(page.status, body.encode(), policy)
 
 
 def redirect(to: str) -> bytes:
@@ -76,7 +79,8 @@ def respond(status: int, body: bytes, policy: str, more: str = "") -> bytes:
 @functools.cache
 def _template() -> tuple[str, str]:
     """The template, and the policy that admits its script and its style by their hashes."""
-    text = files(__package__).joinpath("page.html").read_text("utf-8")
+    with open(os.path.join(os.path.dirname(__file__), "page.html"), encoding="utf-8") as file:
+        text = file.read()
     policy = "default-src 'none'"
     for tag, directive in (("script", "script-src"), ("style", "style-src")):
         inside = text.split(f"<{tag}>")[1].split(f"</{tag}>")[0]

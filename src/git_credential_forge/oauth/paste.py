@@ -5,6 +5,7 @@ Not in canonical mode, whose lines end at 4,096 bytes; without echo, because the
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import termios
@@ -51,28 +52,29 @@ class Terminal:
     def __exit__(self, *_: object) -> None:
         if self.reading:
             self.reading = False
-            termios.tcsetattr(self.descriptor, termios.TCSADRAIN, self._before)  # type: ignore[arg-type]
+            with contextlib.suppress(termios.error):  # its window has been closed
+                termios.tcsetattr(self.descriptor, termios.TCSADRAIN, self._before)  # type: ignore[arg-type]
         if self._sigttin is not None:
             signal.signal(signal.SIGTTIN, self._sigttin)  # type: ignore[arg-type]
         os.close(self.descriptor)
 
-    def take(self) -> str | None:
-        """What is there to be read; a line once one is whole. Called when the descriptor is readable."""
+    def take(self) -> list[str]:
+        """The lines that what can be read now makes whole. Called when the descriptor is readable."""
         try:
             data = os.read(self.descriptor, 4096)
         except OSError:
             data = b""
         if not data:
             self.reading = False  # hung up, or put into the background: the listener goes on
+        lines = []
         for byte in data:
             if byte in _END:
-                line, self._line = bytes(self._line), bytearray()
-                if line.strip():
-                    return line.decode("utf-8", "replace").strip()
+                lines.append(self._line.decode("utf-8", "replace").strip())
+                self._line.clear()
             elif byte in _ERASE:
                 del self._line[-1:]
             elif byte == _KILL:
                 self._line.clear()
             elif byte != _EOF and len(self._line) < LONGEST:
                 self._line.append(byte)
-        return None
+        return list(filter(None, lines))

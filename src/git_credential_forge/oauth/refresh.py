@@ -61,7 +61,7 @@ def refresh(forge: Forge, refresh_token: Secret) -> Refreshed | Rejected | Unkno
                 return Rejected(found, lost)
             if isinstance(found, Refusal) and found.dead_client:
                 return UnknownClient(found)
-            said = found.reason if isinstance(found, wire.Broken) else f"it said: {found}"
+            said = found.reason if isinstance(found, wire.Broken) else f"it said: {say.clean(str(found))}"
             reason = f"{forge.name} cannot refresh the sign-in now ({said})"
             wait = pause and _asked_pause(answer.retry_after, pause)
         if wait is None or time.monotonic() + wait >= deadline:

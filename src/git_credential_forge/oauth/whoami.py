@@ -11,7 +11,8 @@ from git_credential_forge.oauth import http
 from git_credential_forge.recognise import Forge
 from git_credential_forge.secret import Secret
 
-_NAME = re.compile(r"[^\x00-\x20\x7f-\x9f:/@]{1,255}")  # what may stand in a URL's userinfo and in our names file
+# What may stand in a URL's userinfo and in our names file.
+_NAME = re.compile(r"[^\x00-\x20\x7f-\x9f:/@\ud800-\udfff]{1,255}")
 
 
 def ask(forge: Forge, token: Secret) -> str | None:

@@ -32,6 +32,14 @@ class Token(NamedTuple):
     lifetime: int | None
 
 
+    granted: str | None = None  # its scope, None where the server did not say
+
+    def lacks(self, scopes: str) -> str:
+        """Which of these scopes were not granted; where the server says nothing, it granted all (section 5.1)."""
+        granted = scopes if self.granted is None else self.granted
+        return " ".join(sorted(set(scopes.split()) - set(granted.replace(",", " ").split())))
+
+
 class Refusal(NamedTuple):
     """An error response (RFC 6749, section 5.2), as words of the server's."""
 
@@ -54,6 +62,20 @@ class Broken(NamedTuple):
     """Neither: the reason why the answer cannot be used, without anything from the answer that may be secret."""
 
     reason: str
+
+
+MIX_UP = Refusal("mix-up", "the answer came from another server")
+
+
+class Issuer(NamedTuple):
+    """What `iss` in an authorization response has to be (RFC 9207). `name`: None where nobody told; `announced`: it
+    must be there."""
+
+    name: str | None
+    announced: bool
+
+
+UNKNOWN_ISSUER = Issuer(None, announced=False)
 
 
 class Callback(NamedTuple):
@@ -114,9 +136,8 @@ def _client(forge: Forge) -> dict[str, str]:
     return client
 
 
-def parse_callback(query: str, attempts: list[Attempt], issuer: str | None) -> Callback | None:
-    """An authorization response, or None for anything that has not exactly one state, and a right one. `issuer`: what
-    an `iss` has to be, None where nobody told (RFC 9207, section 2.4).
+def parse_callback(query: str, attempts: list[Attempt], issuer: Issuer) -> Callback | None:
+    """An authorization response, or None for anything that has not exactly one state, and a right one.
 
     Until the state has been found right, nothing else in the query is looked at (RFC 9700, section 2.1).
     """
@@ -133,14 +154,20 @@ def parse_callback(query: str, attempts: list[Attempt], issuer: str | None) -> C
     fitting = [attempt for attempt in attempts if attempt.state == answered]
     if not fitting or ("code" in found) == ("error" in found):
         return None
-    if issuer is not None and found.get("iss", issuer).rstrip("/") != issuer.rstrip("/"):
-        return Callback(fitting[0].verifier, None, Refusal("mix-up", "the answer came from another server"))
+    if not _fits(issuer, found.get("iss")):
+        return Callback(fitting[0].verifier, None, MIX_UP)
     if "error" in found:
         refusal = Refusal(found["error"], found.get("error_description", ""))
         return Callback(fitting[0].verifier, None, refusal)
     if not _VISIBLE.fullmatch(found["code"]):
         return None
     return Callback(fitting[0].verifier, Secret(found["code"]), None)
+
+
+def _fits(issuer: Issuer, said: str | None) -> bool:
+    if said is None:
+        return not issuer.announced
+    return issuer.name is None or said.rstrip("/") == issuer.name.rstrip("/")
 
 
 def parse_token(status: int, content_type: str, body: bytes, location: str = "") -> Token | Refusal | Broken:
@@ -171,7 +198,9 @@ def _token(fields: dict[str, object]) -> Token | Broken:
     lifetime = _seconds(fields.get("expires_in"))
     if lifetime is not None and lifetime <= 0:
         return Broken("its expires_in is no lifetime")
-    return Token(Secret(str(access)), Secret(str(refresh)) if refresh else None, lifetime)
+    scope = fields.get("scope", fields.get("scopes"))
+    granted = scope if isinstance(scope, str) else None
+    return Token(Secret(str(access)), Secret(str(refresh)) if refresh else None, lifetime, granted)
 
 
 def _is_token(value: object) -> bool:

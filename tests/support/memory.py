@@ -26,7 +26,7 @@ for one in json.load(sys.stdin):
     expiry = one.pop("expiry") or now + one.pop("lifetime", 3600)
     one |= {"access_token": Secret(one["access_token"]), "refresh_token": Secret(one["refresh_token"])}
     url = f"{scheme}://{host}{one['base']}"
-    session = Session(expiry=expiry, margin=60, issuer=url, scopes="", signed_in_at=now, kind="forgejo",
+    session = Session(expiry=expiry, margin=60, issuer=url, scopes="", signed_in_at=now, issued_at=now, kind="forgejo",
                       token_url=url + "/login/oauth/access_token", **one)
     Vault(daemon.place(), 7200).save(of_request(scheme, host), session)
 """
@@ -66,6 +66,10 @@ def directory(environment: dict[str, str]) -> Path:
     return Path(environment["HOME"], ".cache/git-credential-forge")
 
 
+# A daemon ends with its last entry, and whoever asks in that moment is not heard: so one entry stays.
+STAYS = lines("protocol=none", "host=stays", "username=nobody", "password=none")
+
+
 class Memory:
     """git's cache daemon of one home, asked as its own client asks it, only without a process for each question."""
 
@@ -76,19 +80,31 @@ class Memory:
 
     def ask(self, request: bytes) -> bytes:
         """What the daemon gives; nothing where none runs."""
+        return self._say(b"action=get\ntimeout=1\n" + request)
+
+    def empty(self, hosts: list[tuple[str, str]]) -> None:
+        """Have a daemon that runs forget all that it holds for these: one entry at a time, as git 2.39 does it."""
+        for protocol, host in hosts:
+            where = lines(f"protocol={protocol}", f"host={host}")
+            while self.ask(where):
+                self._say(b"action=erase\ntimeout=1\n" + where)
+
+    def _say(self, message: bytes) -> bytes:
         with socket.socket(socket.AF_UNIX) as connection:
             try:
                 connection.connect(str(self.socket))
             except OSError:
                 return b""
-            connection.sendall(b"action=get\ntimeout=1\n" + request)
+            connection.sendall(message)
             connection.shutdown(socket.SHUT_WR)
             return b"".join(iter(lambda: connection.recv(65_536), b""))
 
     def store(self, *requests: bytes) -> None:
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if requests and not self.socket.exists():
+            self._client(f"--timeout={KEPT}", "store", given=STAYS)  # which starts the daemon
         for request in requests:
-            self._client(f"--timeout={KEPT}", "store", given=request)
+            self._say(b"action=store\ntimeout=%d\n" % KEPT + request)
 
     def end(self) -> None:
         self._client("exit")

@@ -51,9 +51,9 @@ def request(port: int, target: str, *headers: str, method: str = "GET", host: st
     return "\r\n".join([*lines, "", ""]).encode()
 
 
-def ask(port: int, sent: bytes, *, half_close: bool = False) -> Raw:
+def ask(port: int, sent: bytes, *, half_close: bool = False, timeout: float = 10) -> Raw:
     """What `sent` gets. With `half_close` the other side sees the end of it; else it must not need to."""
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=timeout) as connection:
         connection.sendall(sent)
         if half_close:
             connection.shutdown(socket.SHUT_WR)

@@ -16,7 +16,6 @@ from tests.support.surroundings import ROOT
 COMMAND = ROOT / "tests" / "git" / "conformance.py"
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_every_test_of_the_suites_passes(installed: Path, environment: dict[str, str]) -> None:
     """All that the suites of this git's version have, by name and as configured, with nothing said beside."""

@@ -84,8 +84,6 @@ def parse(data: bytes) -> Request:
     for line in data.split(b"\n"):
         if not line:
             break
-        if len(line) > LINE and line.startswith((b"wwwauth[]=", b"state[]=")):
-            continue  # a server's words, or another helper's: no reason to refuse git
         key, value = _pair(line)
         if key.endswith("[]") and key[:-2] in many:
             many[key[:-2]] = [*many[key[:-2]], value] if value else []  # an empty value starts the list anew
@@ -102,6 +100,8 @@ def _pair(line: bytes) -> tuple[str, str]:
     if not equals:
         raise BadRequestError("refused a request with a line that has no '='")
     name = key.decode("utf-8", "surrogateescape")
+    if name in ("wwwauth[]", "state[]") and len(line) > LINE:
+        return "", ""  # a server's words, or another helper's: no reason to refuse git
     if len(line) > (LONG_LINE if name in _SECRET else LINE):
         raise BadRequestError("refused a request with a line that is too long")
     return name, value.decode("utf-8", "surrogateescape")

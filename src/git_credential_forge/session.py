@@ -96,6 +96,6 @@ def decode(text: Secret) -> Session | None:
         fields["access_token"] = Secret(fields["access_token"])
         fields["refresh_token"] = Secret(fields["refresh_token"]) if fields["refresh_token"] else None
         return Session(**fields)
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         say.trace("session: one that this version does not read")
         return None

@@ -94,10 +94,16 @@ def _command(arguments: list[str], out: int) -> int:
     from git_credential_forge import commands
 
     if arguments[:1] and arguments[0] in commands.VERBS:
-        with os.fdopen(os.dup(out), "w", encoding="utf-8", errors="replace") as sys.stdout:
-            status = commands.run(arguments)
-            sys.stdout.flush()
-        return status
+        sys.stdout = os.fdopen(os.dup(out), "w", buffering=1, encoding="utf-8", errors="replace")
+        try:
+            return commands.run(arguments)
+        except BrokenPipeError:
+            return FAILED  # who read it has seen enough
+        except OSError as error:
+            raise ForgeError(f"{error.strerror}: {error.filename or 'standard output'}") from None
+        finally:
+            with contextlib.suppress(OSError):
+                sys.stdout.close()
     if arguments and sys.stdin and not sys.stdin.isatty():
         return 0  # git-credential(1): an operation that a helper does not know is passed over in silence
     _write(2, HELP.encode())
@@ -164,12 +170,11 @@ def _read_request() -> bytes:
 
 def _put_stdout_aside() -> int:
     """Keep standard output for the answer alone: what a child or a library prints goes to stderr (GCM #178)."""
-    try:
-        out = os.dup(1)
-    except OSError:  # closed by who started us
-        out = os.open(os.devnull, os.O_WRONLY)
-    with contextlib.suppress(OSError):
-        os.dup2(2, 1)
+    while (spare := os.open(os.devnull, os.O_RDWR)) < 3:  # noqa: PLR2004 # what who started us has closed
+        pass
+    os.close(spare)
+    out = os.dup(1)
+    os.dup2(2, 1)
     return out
 
 

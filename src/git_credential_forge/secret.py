@@ -6,8 +6,9 @@ name, so that `grep reveal` shows each place where a secret leaves its wrapping.
 
 from __future__ import annotations
 
+import base64
 import hmac
-import secrets
+import os
 from typing import NoReturn
 
 
@@ -21,8 +22,9 @@ class Secret:
 
     @classmethod
     def fresh(cls) -> Secret:
-        """256 random bits in 43 characters of the unreserved set (RFC 7636, section 4.1)."""
-        return cls(secrets.token_urlsafe(32))
+        """256 random bits in 43 characters of the unreserved set (RFC 7636, section 4.1): what `secrets` does, without
+        its import."""
+        return cls(base64.urlsafe_b64encode(os.urandom(32)).rstrip(b"=").decode())
 
     def reveal(self) -> str:
         return self.__text

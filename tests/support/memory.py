@@ -38,8 +38,14 @@ def lines(*pairs: str) -> bytes:
 
 
 def sign_in(
-    host: str = "example.com", account: str = "alice", token: str = "", *, scheme: str = "https", base: str = "",
-    expiry: int = 0, client_id: str = CLIENT_ID,
+    host: str = "example.com",
+    account: str = "alice",
+    token: str = "",
+    *,
+    scheme: str = "https",
+    base: str = "",
+    expiry: int = 0,
+    client_id: str = CLIENT_ID,
 ) -> dict[str, object]:
     """One sign-in for `save`; without an expiry the token lives for an hour."""
     return {
@@ -57,7 +63,11 @@ def sign_in(
 def save(installed: Path, environment: dict[str, str], *sign_ins: dict[str, object]) -> None:
     """Sign-ins, as the vault keeps them once a forge has given a token."""
     subprocess.run(
-        [str(installed / "python"), "-c", SAVE], input=json.dumps(sign_ins), env=environment, text=True, check=True,
+        [str(installed / "python"), "-c", SAVE],
+        input=json.dumps(sign_ins),
+        env=environment,
+        text=True,
+        check=True,
         timeout=60,
     )
 
@@ -123,8 +133,12 @@ class Memory:
     def _client(self, *arguments: str, given: bytes = b"") -> None:
         subprocess.run(
             ["git", "credential-cache", "--socket", str(self.socket), *arguments],
-            input=given, env=self._environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            check=False, timeout=20,
+            input=given,
+            env=self._environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            check=False,
+            timeout=20,
         )
 
 

@@ -43,6 +43,7 @@ def configure(options: argparse.Namespace) -> int:
     ours, theirs = _our_file(), _global_file()
     before = _read(theirs)
     content = before or b""
+    _check_writable(theirs)
     made = _MADE if before is None or _noted_made(ours) else ""
     general = not origins or _is_general(ours)
     sections = _helper_config(launcher, [] if general else [*_configured_urls(ours), *(o.url for o in origins)])
@@ -57,10 +58,11 @@ def configure(options: argparse.Namespace) -> int:
 
 
 def unconfigure(_: argparse.Namespace) -> int:
-    ours, theirs = _our_file(), _global_file()
-    content = _read(theirs)
-    after = _remove(content or b"", ours)
-    if content is None or after == content:
+    ours = _our_file()
+    found = {path: _read(path) or b"" for path in _global_files()}
+    theirs = next((path for path, content in found.items() if _remove(content, ours) != content), "")
+    after = _remove(found.get(theirs, b""), ours)
+    if not theirs:
         say.result("git was not using git-credential-forge")
     elif not after and _noted_made(ours):
         os.unlink(os.path.realpath(theirs))
@@ -114,7 +116,10 @@ def _helpers(path: str) -> list[tuple[str, str]]:
 
 def _write_ours(ours: str, written: str) -> None:
     """Put what configure writes where it stood, or at the end; what a person has put beside it stays."""
-    os.makedirs(os.path.dirname(ours), mode=0o700, exist_ok=True)
+    try:
+        os.makedirs(os.path.dirname(ours), mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise ForgeError(f"{os.path.dirname(ours)}: {error.strerror}") from None
     before, begin, rest = (_read(ours) or b"").partition(_BEGIN.encode())
     after = rest.partition(_END.encode())[2] if begin else b""
     _replace(ours, before + written.encode("utf-8", "surrogateescape") + after)
@@ -140,16 +145,27 @@ def _launcher() -> str:
 # -- the person's file ------------------------------------------------------------------------------------
 
 
-def _global_file() -> str:
-    """The file that git takes for global settings: $GIT_CONFIG_GLOBAL, else XDG's if it is there, else ~/.gitconfig."""
+def _global_files() -> list[str]:
+    """The files that git takes for global settings, in its order: $GIT_CONFIG_GLOBAL alone, else XDG's, then
+    ~/.gitconfig."""
     named = os.environ.get("GIT_CONFIG_GLOBAL")
     if named is not None:
         if not named:
             raise ForgeError("GIT_CONFIG_GLOBAL is empty, so git reads no global config")
-        return os.path.abspath(named)
-    home = os.path.expanduser("~/.gitconfig")
-    xdg = os.path.join(os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config"), "git", "config")
-    return xdg if os.path.exists(xdg) and not os.path.lexists(home) else home
+        return [os.path.abspath(named)]
+    home = os.path.expanduser("~")
+    xdg = os.environ.get("XDG_CONFIG_HOME") or os.path.join(home, ".config")
+    return [os.path.join(xdg, "git", "config"), os.path.join(home, ".gitconfig")]
+
+
+def _global_file() -> str:
+    """Where our include goes: into the first of them, so that helpers in the second still win; into the second, where
+    a general empty `helper` in it would wipe ours, and where there is no first."""
+    first, *rest = _global_files()
+    if not rest:
+        return first
+    empty = _after_last_empty_helper(_read(rest[0]) or b"") is not None
+    return rest[0] if empty or not os.path.exists(first) else first
 
 
 def _read(path: str) -> bytes | None:
@@ -164,15 +180,20 @@ def _read(path: str) -> bytes | None:
         raise ForgeError(f"{path}: {error.strerror}") from None
 
 
-def _replace(path: str, content: bytes) -> None:
-    """Write the file that a path leads to, whole or not at all, with its mode and owner kept."""
+def _check_writable(path: str) -> os.stat_result | None:
     target = os.path.realpath(path)
     try:
         found = os.stat(target)
     except FileNotFoundError:
-        found = None
-    if found and not found.st_mode & stat.S_IWUSR:  # root may write it all the same; its owner has said no
+        return None
+    if not found.st_mode & stat.S_IWUSR:  # root may write it all the same; its owner has said no
         raise ForgeError(f"{target} is write-protected")
+    return found
+
+
+def _replace(path: str, content: bytes) -> None:
+    """Write the file that a path leads to, whole or not at all, with its mode and owner kept."""
+    target, found = os.path.realpath(path), _check_writable(path)
     try:
         descriptor, aside = tempfile.mkstemp(prefix=".gitconfig-", dir=os.path.dirname(target))
         with open(descriptor, "wb") as file:

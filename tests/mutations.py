@@ -120,7 +120,7 @@ MUTATIONS = (
     Mutation(
         "iss is not compared",
         "oauth/wire.py",
-        "if not _fits(issuer, found.get(\"iss\")):",
+        'if not _fits(issuer, found.get("iss")):',
         "if False:",
         (
             f"{LOOPBACK}test_another_issuer[code-https://evil.example]",

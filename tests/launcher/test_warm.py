@@ -211,16 +211,11 @@ def test_a_store_with_the_state_of_others_is_not_passed_over(warm: Warm, tmp_pat
     assert warm.memory.ask(lines(*ASKED, "username=carol")) == lines("username=carol", "password=new")[:-1]
 
 
-@pytest.mark.parametrize(
-    ("program", "account"),
-    [
-        ("git-credential-forge", "bob"),  # alice's is passed over by the launcher, see docs/decisions.md
-        ("git-credential-forge--main", "alice"),
-        ("git-credential-forge--main", "bob"),
-    ],
-)
-def test_a_password_for_an_origin_that_is_never_signed_in_to_is_kept(warm: Warm, program: str, account: str) -> None:
-    """With forgeFlow = never a person types one, where they were signed in before: the next git has it from memory."""
+@pytest.mark.parametrize("account", ["alice", "bob"])
+def test_a_password_for_an_origin_that_is_never_signed_in_to_is_kept(warm: Warm, account: str) -> None:
+    """With forgeFlow = never a person types one, where they were signed in before: the next git has it from memory.
+    (The launcher passes over it while that sign-in lives: docs/decisions.md.)"""
+    program = "git-credential-forge--main"
     warm.git("config", "--global", "credential.https://example.com.forgeFlow", "never", given=b"")
     warm.ask("store", *ASKED, f"username={account}", "password=typed", program=program)
     assert b"password=typed\n" in warm.ask("get", *ASKED, f"username={account}", program="git-credential-forge--main")
@@ -242,7 +237,7 @@ def test_launcher_and_python_have_the_same_memory(
     for program, operation in (("git-credential-forge--main", "store"), ("git-credential-forge", "get")):
         done = subprocess.run(
             [str(installed / program), operation],
-            input=given,
+            input=given if operation == "store" else given.replace(b"password=p\n", b""),
             env=environment,
             capture_output=True,
             check=True,

@@ -232,12 +232,13 @@ def test_launcher_and_python_have_the_same_memory(
     if cache is not None:
         environment["XDG_CACHE_HOME"] = cache.format(home=home)
     environment["GIT_TERMINAL_PROMPT"] = "0"
-    given = lines("protocol=https", "host=other.example", "username=u", "password=p")
+    asked = ("protocol=https", "host=other.example", "username=u")
+    given = {"store": lines(*asked, "password=p"), "get": lines(*asked)}
     said = {}
     for program, operation in (("git-credential-forge--main", "store"), ("git-credential-forge", "get")):
         done = subprocess.run(
             [str(installed / program), operation],
-            input=given if operation == "store" else given.replace(b"password=p\n", b""),
+            input=given[operation],
             env=environment,
             capture_output=True,
             check=True,
@@ -255,7 +256,7 @@ def test_launcher_and_python_have_the_same_memory(
     shutil.copy2(installed / "git-credential-forge", alone)  # and no Python beside it
     done = subprocess.run(
         [str(alone / "git-credential-forge"), "get"],
-        input=given,
+        input=given["get"],
         env=environment,
         capture_output=True,
         check=False,

@@ -110,7 +110,7 @@ def test_without_a_place() -> None:
     with flight.acting(None, "x", 0, never) as one, flight.acting(None, "x", 0, never) as two:
         assert one
         assert two
-    flight.remember_refusal(None, forge(), DENIED)
+    flight.remember_refusal(None, forge(), DENIED, quiet=True)
     flight.forget_refusal(None, ORIGIN)
     assert flight.refusal(None, forge(), 60, 0) is None
 
@@ -253,7 +253,7 @@ def test_refusal(
 ) -> None:
     """Who waited shares it as it was; who comes within the quiet period is told until when; a refusal that is yet to
     come by a clock that was set back is none."""
-    flight.remember_refusal(place, forge(), DENIED)
+    flight.remember_refusal(place, forge(), DENIED, quiet=True)
     clock[0] = now
     found = flight.refusal(place, forge(), quiet, since)
     assert (found is not None) is (shared or paused)
@@ -281,13 +281,13 @@ def test_refusal(
 )
 def test_refusal_of_something_else(later: Forge, holds: bool, place: Place) -> None:
     """With another client, endpoint or origin the person has mended what was refused."""
-    flight.remember_refusal(place, forge(), DENIED)
+    flight.remember_refusal(place, forge(), DENIED, quiet=True)
     assert (flight.refusal(place, later, 60, NOW) is not None) is holds
 
 
 def test_a_sign_in_ends_the_refusal(place: Place) -> None:
     """Forgotten, also where there was none."""
-    flight.remember_refusal(place, forge(), DENIED)
+    flight.remember_refusal(place, forge(), DENIED, quiet=True)
     flight.forget_refusal(place, ORIGIN)
     flight.forget_refusal(place, ORIGIN)
     assert flight.refusal(place, forge(), 60, 0) is None
@@ -324,15 +324,15 @@ def test_a_damaged_refusal_is_none(left: str, place: Place) -> None:
 
 def test_refusals_are_private(place: Place, tmp_path: Path) -> None:
     """Readable by us alone, never written through a link, and no reason to fail where they cannot be kept."""
-    flight.remember_refusal(place, forge(), DENIED)
+    flight.remember_refusal(place, forge(), DENIED, quiet=True)
     path = Path(place.path(REFUSAL))
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     path.unlink()
     elsewhere = tmp_path / "elsewhere"
     elsewhere.write_text("precious")
     path.symlink_to(elsewhere)
-    flight.remember_refusal(place, forge(), DENIED)
+    flight.remember_refusal(place, forge(), DENIED, quiet=True)
     assert elsewhere.read_text() == "precious"
     os.unlink(path)
     path.mkdir()
-    flight.remember_refusal(place, forge(), DENIED)
+    flight.remember_refusal(place, forge(), DENIED, quiet=True)

@@ -23,7 +23,7 @@ MAIN = """\
 #!{python}
 import sys
 sys.path.insert(0, {source!r})
-from git_credential_forge.cli import main
+from git_credential_forge.start import main
 main()
 """
 

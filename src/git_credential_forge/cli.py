@@ -16,7 +16,7 @@ from types import FrameType
 from typing import NoReturn
 
 from git_credential_forge import daemon, operations, protocol, say, surroundings
-from git_credential_forge.errors import AbandonedError, BadRequestError, ForgeError, VaultError
+from git_credential_forge.errors import AbandonedError, BadRequestError, ForgeError, TerminatedError, VaultError
 from git_credential_forge.vault import TIMEOUT, Vault
 
 FAILED, USAGE, MISTAKE, INTERRUPTED = 1, 2, 70, 130
@@ -41,12 +41,10 @@ _BY_GIT = ("get", "store", "erase")
 _LARGEST = 8 << 20  # bytes of a request: the longest line is 1 MiB, and there are a few
 
 
-def main() -> NoReturn:
-    """Entry point of git-credential-forge--main."""
-    sys.exit(run(sys.argv[1:]))
-
-
 def run(arguments: list[str]) -> int:
+    """The exit status."""
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     out = _put_stdout_aside()
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:
@@ -69,13 +67,11 @@ def run(arguments: list[str]) -> int:
 
 def _dispatch(arguments: list[str], out: int) -> int:
     if any(word in ("-h", "--help") for word in arguments):
-        _write(out, HELP.encode())
-        return 0
+        return 0 if _write(out, HELP.encode()) else FAILED
     if "--version" in arguments:
         from git_credential_forge import __version__
 
-        _write(out, f"git-credential-forge {__version__}\n".encode())
-        return 0
+        return 0 if _write(out, f"git-credential-forge {__version__}\n".encode()) else FAILED
     if _is_by_git(arguments):
         return _serve(arguments[-1], _options(arguments[:-1]), out)
     if arguments[-1:] == ["capability"]:
@@ -185,18 +181,20 @@ def _reader_gone(out: int) -> Callable[[], bool]:
     return lambda: any(event & (select.POLLERR | select.POLLHUP | select.POLLNVAL) for _, event in poll.poll(0))
 
 
-def _write(fd: int, data: bytes) -> None:
+def _write(fd: int, data: bytes) -> bool:
     try:
         while data:
             data = data[os.write(fd, data) :]
     except BrokenPipeError:
-        pass  # who asked is gone
+        return False  # who asked is gone
     except OSError as error:
         say.line(f"the answer could not be written: {error.strerror}")
+        return False
+    return True
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt
+    raise TerminatedError
 
 
 def _where(error: BaseException) -> None:

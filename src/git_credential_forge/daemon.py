@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from git_credential_forge import git
-from git_credential_forge.errors import VaultError
+from git_credential_forge.errors import ForgeError, VaultError
 
 
 class Place(NamedTuple):
@@ -89,7 +89,7 @@ def store(at: Place, request: bytes, lifetime: int) -> None:
     holds a caller's pipe open for two hours, and dies with the terminal.
     """
     with lock(at, "lock-daemon"):
-        status = git.run(
+        status = _git(
             *("-c", "credentialCache.ignoreSIGHUP=true", "credential-cache"),
             *(f"--timeout={lifetime}", "--socket", at.socket, "store"),
             given=request,
@@ -102,7 +102,14 @@ def store(at: Place, request: bytes, lifetime: int) -> None:
 def _client(at: Place, operation: str, request: bytes) -> bytes:
     if not os.path.exists(at.socket):
         return b""
-    return git.run("credential-cache", "--socket", at.socket, operation, given=request)[1]
+    return _git("credential-cache", "--socket", at.socket, operation, given=request)[1]
+
+
+def _git(*arguments: str, given: bytes, detached: bool = False) -> tuple[int, bytes]:
+    try:
+        return git.run(*arguments, given=given, detached=detached)
+    except ForgeError as error:  # a daemon that hangs
+        raise VaultError(f"nothing is kept in memory: {error.message}") from None
 
 
 @contextlib.contextmanager

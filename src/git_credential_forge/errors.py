@@ -32,6 +32,14 @@ class RefusedError(ForgeError):
     """A sign-in ended without a token, and whoever waits for the same one may share the reason."""
 
 
+class WrongAccountError(RefusedError):
+    """Somebody else came back than the remote asks for."""
+
+
+class TerminatedError(KeyboardInterrupt):
+    """SIGTERM or SIGHUP: the process has to end, and nobody has refused anything."""
+
+
 class TryElsewhereError(ForgeError):
     """This way to sign in cannot be gone here and now; says what to type instead."""
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 
 from git_credential_forge import daemon, say
 from git_credential_forge.daemon import Place
-from git_credential_forge.errors import AbandonedError, RefusedError
+from git_credential_forge.errors import AbandonedError, ForgeError, RefusedError, VaultError
 from git_credential_forge.origin import Origin
 from git_credential_forge.recognise import Forge
 
@@ -43,7 +43,12 @@ def acting(
     if place is None:
         yield True
         return
-    descriptor = daemon.open_lock(place, f"lock-{name}")
+    try:
+        descriptor = daemon.open_lock(place, f"lock-{name}")
+    except VaultError as error:  # a directory that cannot be written any more: as without one, and said
+        say.line(error.message)
+        yield True
+        return
     try:
         mine = _acquire(descriptor, patience, gone, done, waiting)
         say.trace(f"flight: {'holding' if mine else 'done waiting for'} {name}")
@@ -88,11 +93,11 @@ def refresh_name(origin: Origin, account: str) -> str:
     return f"refresh-{origin.scheme}-{origin.netloc}-{name}"
 
 
-def remember_refusal(place: Place | None, forge: Forge, refusal: RefusedError) -> None:
-    """Leave a refusal for those who wait, and for who comes soon. Words only."""
+def remember_refusal(place: Place | None, forge: Forge, refusal: ForgeError, *, quiet: bool) -> None:
+    """Leave a refusal for those who wait, and with `quiet` for who comes soon. Words only."""
     if place is None:
         return
-    left = {"at": time.time(), "of": _terms(forge), "message": refusal.message, "hints": refusal.hints}
+    left = {"at": time.time(), "quiet": quiet, "of": _terms(forge), "message": refusal.message, "hints": refusal.hints}
     path = _refusal(place, forge.origin)
     with contextlib.suppress(OSError), open(path, "w", encoding="utf-8", opener=_private) as file:
         json.dump(left, file)
@@ -107,15 +112,15 @@ def refusal(place: Place | None, forge: Forge, quiet: int, since: float) -> Refu
         with open(_refusal(place, forge.origin), encoding="utf-8") as file:
             left = json.load(file)
             at, message, hints = float(left["at"]), str(left["message"]), tuple(map(str, left["hints"]))
-            same = left["of"] == _terms(forge)
+            same, pause = left["of"] == _terms(forge), quiet if left["quiet"] else 0
     except (OSError, ValueError, KeyError, TypeError):
         return None
     if not same:
         return None
     if since <= at <= time.time():
         return RefusedError(message, *hints)
-    if at <= time.time() < at + quiet:
-        paused = f"asking again is paused until {say.until(at + quiet)}"
+    if at <= time.time() < at + pause:
+        paused = f"asking again is paused until {say.until(at + pause)}"
         return RefusedError(message, f"{paused}; `git credential-forge login {forge.url}` asks now", *hints)
     return None
 

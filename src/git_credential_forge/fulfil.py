@@ -7,10 +7,18 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from git_credential_forge import flight, identify, index, say, session
+from git_credential_forge.daemon import Place
 from git_credential_forge.errand import Errand, base_of
-from git_credential_forge.errors import RefusedError, UnreachableError, VaultError
+from git_credential_forge.errors import (
+    RefusedError,
+    TerminatedError,
+    UnreachableError,
+    VaultError,
+    WrongAccountError,
+)
 from git_credential_forge.oauth import authorize, refresh
 from git_credential_forge.oauth import obtain as ways
+from git_credential_forge.oauth.authorize import Grant
 from git_credential_forge.oauth.refresh import Refreshed, Rejected, UnknownClient
 from git_credential_forge.origin import Origin
 from git_credential_forge.protocol import Answer
@@ -122,11 +130,11 @@ def _refresh(errand: Errand, vault: Vault, forge: Forge, old: Session) -> Answer
     outcome = refresh.refresh(forge, old.refresh_token)
     if isinstance(outcome, Refreshed):
         renewed = session.renew(forge, old, outcome.token)
-        _keep(vault, errand.origin, renewed)
+        if _is_still_held(vault, errand.origin, old):
+            _keep(vault, errand.origin, renewed)
         return renewed.answer()
     if isinstance(outcome, Rejected):
-        now = vault.session(errand.origin, old.base, old.account)
-        if now and now.refresh_token == old.refresh_token:  # and not one of a sign-in meanwhile
+        if _is_still_held(vault, errand.origin, old):
             vault.forget(errand.origin, old.base, old.account)
         if errand.surroundings.interactive:
             say.line(f"{forge.name} no longer accepts this sign-in ({say.clean(str(outcome.refusal))})")
@@ -136,6 +144,12 @@ def _refresh(errand: Errand, vault: Vault, forge: Forge, old: Session) -> Answer
     if isinstance(outcome, UnknownClient):
         raise authorize.unknown_client(forge)
     raise UnreachableError(f"{outcome.reason}; your sign-in is kept, try again later")
+
+
+def _is_still_held(vault: Vault, origin: Origin, old: Session) -> bool:
+    """Not when somebody has signed out meanwhile, or in anew: neither is undone by a refresh that was under way."""
+    now = vault.session(origin, old.base, old.account)
+    return now is not None and now.refresh_token == old.refresh_token
 
 
 def _sign_in(errand: Errand, forge: Forge) -> Answer:
@@ -150,13 +164,6 @@ def _sign_in(errand: Errand, forge: Forge) -> Answer:
     def waiting() -> None:
         say.line(f"another git is signing in to {forge.name}, waiting for it (Ctrl-C to stop waiting)")
 
-    def admit(account: str | None) -> None:
-        if asked and account and account.casefold() != asked.casefold():
-            raise RefusedError(
-                f"you signed in as {account}, but this remote asks for {say.clean(asked)}; nothing was changed",
-                f"sign out of {forge.name} in your browser, or use {origin.scheme}://{account}@{forge.name}/…",
-            )
-
     name, patience = flight.sign_in_name(origin), errand.settings.sign_in_timeout
     with flight.acting(place, name, patience, errand.gone, done=_news(errand), waiting=waiting) as mine:
         answer = None if errand.anew else _held_now(errand)
@@ -167,14 +174,7 @@ def _sign_in(errand: Errand, forge: Forge) -> Answer:
             raise shared
         if not mine:
             raise RefusedError(f"not signed in to {forge.name}: another git's sign-in did not end within {patience} s")
-        try:
-            grant = ways.sign_in(forge, errand.settings, errand.surroundings, errand.gone, admit)
-        except RefusedError as error:
-            flight.remember_refusal(place, forge, error)
-            raise
-        except KeyboardInterrupt:
-            flight.remember_refusal(place, forge, RefusedError(f"not signed in to {forge.name}: it was cancelled"))
-            raise
+        grant = _ask_person(errand, forge, place)
         account = grant.account or asked or errand.settings.default_username or errand.request.username or "oauth2"
         previous = vault.session(origin, forge.scope, account) if vault else None
         fresh = session.make(forge, account, grant.token, previous)
@@ -182,6 +182,30 @@ def _sign_in(errand: Errand, forge: Forge) -> Answer:
         kept = _keep(vault, origin, fresh)
     _welcome(forge, fresh, vault if kept else None)
     return fresh.answer()
+
+
+def _ask_person(errand: Errand, forge: Forge, place: Place | None) -> Grant:
+    """A grant, or the refusal left for those who wait, where it concerns them."""
+    asked = errand.request.asked
+
+    def admit(account: str | None) -> None:
+        if asked and account and account.casefold() != asked.casefold():
+            raise WrongAccountError(
+                f"you signed in as {account}, but this remote asks for {say.clean(asked)}; nothing was changed",
+                f"sign out of {forge.name} in your browser, or use {forge.origin.scheme}://{account}@{forge.name}/…",
+            )
+
+    try:
+        return ways.sign_in(forge, errand.settings, errand.surroundings, errand.gone, admit)
+    except (WrongAccountError, TerminatedError):
+        raise  # says nothing to who asks for somebody else; no word of the person's: who waits takes over
+    except (RefusedError, UnreachableError) as error:
+        flight.remember_refusal(place, forge, error, quiet=isinstance(error, RefusedError))
+        raise
+    except KeyboardInterrupt:
+        cancelled = RefusedError(f"not signed in to {forge.name}: it was cancelled")
+        flight.remember_refusal(place, forge, cancelled, quiet=True)
+        raise
 
 
 def _welcome(forge: Forge, fresh: Session, vault: Vault | None) -> None:

@@ -36,10 +36,20 @@ def get(request: Request, held: Vault | None, gone: Callable[[], bool]) -> bytes
     if configured.flow == "never" and held:
         for row in held.rows(origin, None):  # from before it was set
             held.forget(origin, row.base, row.account)
-    passed = held.pass_get(request) if held and held.row(origin, base, request.asked) is None else b""
+    passed = _passed(request, origin, base, held) if held else b""
     if passed or configured.flow == "never":
         return passed
     return _fulfil(Errand(request, origin, base, held, gone, configured, surroundings.look(configured)))
+
+
+def _passed(request: Request, origin: Origin, base: str, held: Vault) -> bytes:
+    """Somebody else's credential, where no sign-in of ours is; one that is over is taken out of the names."""
+    row = held.row(origin, base, request.asked)
+    if row is None:
+        return held.pass_get(request)
+    if held.session(origin, base, request.asked) is None:
+        held.forget(origin, row.base, row.account, as_of=row)
+    return b""
 
 
 def _fulfil(errand: Errand) -> bytes:

@@ -24,6 +24,11 @@ def clean(text: str) -> str:
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
 
 
+def address(text: str) -> str:
+    """An address from outside as `clean` makes it, without the name and the password that may stand in it."""
+    return clean(re.sub("//[^/@]*@", "//", text))
+
+
 def line(text: str) -> None:
     """One line on standard error. Never fails: a closed stderr is no reason to lose an answer."""
     _write(2, f"forge: {_HOSTILE.sub(' ', text)}\n")

@@ -97,9 +97,11 @@ class Vault:
         self.save(origin, refused)
         return refused
 
-    def forget(self, origin: Origin, base: str, account: str) -> None:
-        """Drop the answer and the session of one sign-in."""
+    def forget(self, origin: Origin, base: str, account: str, as_of: Row | None = None) -> None:
+        """Drop the answer and the session of one sign-in; with `as_of`, only if it was not saved anew since."""
         with daemon.lock(self.place, _index_lock(origin)):
+            if as_of and as_of not in index.read(self.place, origin):
+                return
             daemon.erase(self.place, _entry(origin.hidden, "https", account, base))
             if not base:
                 self._drop_answer(origin, account)

@@ -263,7 +263,8 @@ def test_logout_by_a_remotes_name(person: Person, home: Path) -> None:
 def test_logout_where_nobody_is_signed_in(person: Person, where: str) -> None:
     """One line, exit status 1, and everybody stays signed in."""
     person.save(sign_in(), sign_in(account="bob"))
-    assert person.forge("logout", where) == (1, "", f"forge: not signed in to {where}\n")
+    shown = where.replace("carol@", "")  # a password may stand there too
+    assert person.forge("logout", where) == (1, "", f"forge: not signed in to {shown}\n")
     assert len(person.accounts()) == 2
 
 
@@ -292,7 +293,7 @@ def test_logout_wants_to_know_of_what(person: Person, words: tuple[str, ...]) ->
         (("upstream",), ("no remote is named upstream", "or name a forge: git credential-forge login URL")),
         (
             ("ssh://git@example.com/x",),
-            ("git does not reach ssh://git@example.com/x by https, so there is nothing to sign in to",),
+            ("git does not reach ssh://example.com/x by https, so there is nothing to sign in to",),
         ),
         (("https://",), ("not an http(s) address that one can sign in to: https://",)),
         (("https://a b/",), ("not an http(s) address that one can sign in to: https://a b/",)),

@@ -214,7 +214,7 @@ def test_a_broken_program_fails(broken: str, environment: dict[str, str], tmp_pa
     assert changed.read_text().count(text) == 1
     changed.write_text(changed.read_text().replace(text, replacement))
     main = source / "git-credential-forge--main"
-    main.write_text(f"#!{sys.executable}\nfrom git_credential_forge import cli\ncli.main()\n")
+    main.write_text(f"#!{sys.executable}\nfrom git_credential_forge.start import main\nmain()\n")
     main.chmod(0o755)
     done = run_demo(source, environment, "--headless")
     assert done.returncode == 1

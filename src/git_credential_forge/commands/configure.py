@@ -285,5 +285,5 @@ def _short(path: str) -> str:
 def _origin(url: str) -> Origin:
     parsed = parse(url)
     if parsed is None or parsed.path not in ("", "/") or parsed.query:
-        raise ForgeError(f"not the address of a host, like https://codeberg.org: {say.clean(url)}")
+        raise ForgeError(f"not the address of a host, like https://codeberg.org: {say.address(url)}")
     return parsed.origin

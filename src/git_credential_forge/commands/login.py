@@ -23,7 +23,7 @@ def login(options: argparse.Namespace) -> int:
     request = request_for(options.where)
     origin = of_request(request.protocol, request.host)
     if origin is None:
-        raise ForgeError(f"not an http(s) address that one can sign in to: {say.clean(options.where)}")
+        raise ForgeError(f"not an http(s) address that one can sign in to: {say.address(options.where)}")
     configured = settings.read(address(origin, request))
     configured = configured._replace(flow="paste" if options.paste else configured.flow)
     if configured.flow == "never":
@@ -51,10 +51,10 @@ def request_for(where: str) -> Request:
     """The request that git would make for an address, a remote's name, or a bare host."""
     found = where if "://" in where else git.remote_url(where) or (f"https://{where}" if "." in where else None)
     if found is None:
-        raise ForgeError(f"no remote is named {say.clean(where)}", "or name a forge: git credential-forge login URL")
+        raise ForgeError(f"no remote is named {say.address(where)}", "or name a forge: git credential-forge login URL")
     protocol, separator, rest = found.partition("://")
     if not separator or protocol not in ("https", "http"):
-        raise ForgeError(f"git does not reach {say.clean(found)} by https, so there is nothing to sign in to")
+        raise ForgeError(f"git does not reach {say.address(found)} by https, so there is nothing to sign in to")
     netloc, _, path = rest.partition("/")
     userinfo, _, host = netloc.rpartition("@")
     from urllib.parse import unquote

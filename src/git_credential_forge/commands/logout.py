@@ -31,7 +31,7 @@ def logout(options: argparse.Namespace) -> int:
     request = request_for(options.where)
     origin = of_request(request.protocol, request.host)
     if origin is None or not held.rows(origin, request.asked):
-        raise ForgeError(f"not signed in to {say.clean(options.where)}")
+        raise ForgeError(f"not signed in to {say.address(options.where)}")
     _forget(held, origin, request.asked)
     return 0
 

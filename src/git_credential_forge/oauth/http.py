@@ -63,7 +63,14 @@ def _request(call: _Call) -> Response:
     settings = read_http(call.url)
     outcome: list[Response | UnreachableError] = []
     say.trace(f"http: {call.method} to {call.host}")
-    thread = threading.Thread(target=lambda: outcome.append(_speak(call, settings)), daemon=True)
+
+    def speak() -> None:
+        try:
+            outcome.append(_speak(call, settings))
+        except Exception as error:  # noqa: BLE001 # in a thread, it would be printed and the deadline waited for
+            outcome.append(_unreachable(call, type(error).__name__, sent=True))
+
+    thread = threading.Thread(target=speak, daemon=True)
     thread.start()
     thread.join(call.deadline + GRACE)
     if not outcome:
@@ -81,7 +88,8 @@ def _speak(call: _Call, settings: HttpSettings) -> Response | UnreachableError:
     """The answer, or why there is none; in words that have nothing of what was sent."""
     import httpx
 
-    headers = {"Accept": "application/json", "User-Agent": "git-credential-forge"}
+    # Unpacked, a few kilobytes can be gigabytes; so nothing is to be packed.
+    headers = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "git-credential-forge"}
     if call.bearer is not None:
         headers["Authorization"] = f"Bearer {call.bearer.reveal()}"
     try:
@@ -106,7 +114,9 @@ def _speak(call: _Call, settings: HttpSettings) -> Response | UnreachableError:
 
 def _read(answer: httpx.Response, call: _Call) -> Response | UnreachableError:
     body = bytearray()
-    for chunk in answer.iter_bytes():
+    if answer.headers.get("content-encoding", "identity") != "identity":
+        return _unreachable(call, "its answer is packed, though none was to be", sent=True)
+    for chunk in answer.iter_raw():
         body += chunk
         if len(body) > call.largest:
             return _unreachable(call, f"its answer is larger than {call.largest} bytes", sent=True)

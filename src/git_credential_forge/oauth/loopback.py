@@ -17,7 +17,7 @@ from collections import deque
 from typing import NamedTuple
 
 from git_credential_forge.errors import TryElsewhereError
-from git_credential_forge.oauth import page, wire
+from git_credential_forge.oauth import page, peer, wire
 from git_credential_forge.oauth.page import Page
 from git_credential_forge.oauth.wire import Attempt, Callback
 from git_credential_forge.secret import Secret
@@ -143,7 +143,7 @@ class Listener:
                 connection, _ = listening.accept()
             except OSError:
                 return
-            if not self._slots.acquire(blocking=False):
+            if not peer.may_speak(connection) or not self._slots.acquire(blocking=False):
                 connection.close()
                 continue
             thread = threading.Thread(target=self._serve_one, args=(connection,), daemon=True)

@@ -52,8 +52,9 @@ class Terminal:
     def __exit__(self, *_: object) -> None:
         if self.reading:
             self.reading = False
-            with contextlib.suppress(termios.error):  # its window has been closed
-                termios.tcsetattr(self.descriptor, termios.TCSADRAIN, self._before)  # type: ignore[arg-type]
+            with contextlib.suppress(OSError, termios.error):  # its window has been closed
+                if os.tcgetpgrp(self.descriptor) == os.getpgrp():  # in the background it is the shell's again
+                    termios.tcsetattr(self.descriptor, termios.TCSADRAIN, self._before)  # type: ignore[arg-type]
         if self._sigttin is not None:
             signal.signal(signal.SIGTTIN, self._sigttin)  # type: ignore[arg-type]
         os.close(self.descriptor)

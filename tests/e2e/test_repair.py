@@ -139,3 +139,26 @@ def test_offline_keeps_the_sign_in(person: Person, forge: Forge, browser: Gentle
     assert silent == (0, "", "")
     assert person.git("ls-remote", "-q", forge.repo_url())[::2] == (0, "")
     assert len(browser.tabs()) == 1
+
+
+def test_a_logout_during_a_refresh(person: Person, forge: Forge, browser: GentleBrowser) -> None:
+    """Who signs out while a refresh is under way stays signed out; that one command still has its token."""
+    person.environment["BROWSER"] = str(browser.opener)
+    forge.set_lifetime(2)
+    assert person.git("ls-remote", "-q", forge.repo_url()).status == 0
+    ended = time.time() + 2
+    while time.time() < ended:  # until the token has ended, no longer
+        time.sleep(ended - time.time())
+    with forge.halted() as go_on:
+        command = ["git", "credential-forge", "get"]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        traced = person.environment | {"GIT_TRACE_FORGE": "1"}
+        with subprocess.Popen(command, env=traced, text=True, start_new_session=True, **pipes) as asking:  # type: ignore[call-overload]
+            asking.stdin.write(f"protocol=https\nhost={forge.host}\n\n")
+            asking.stdin.close()
+            while "http: POST" not in asking.stderr.readline():
+                pass
+            assert person.git("credential-forge", "logout", forge.url).out.startswith(f"forgot alice at {forge.host}\n")
+            go_on()
+            assert "\npassword=" in asking.stdout.read()
+    assert person.git("credential-forge", "status").out == "not signed in anywhere\n"

@@ -56,6 +56,9 @@ class Child:
             self.close()
             raise
 
+    def signal(self, number: int) -> None:
+        self._process.send_signal(number)
+
     def call(self, name: str, /, *, deadline: float = 60, **arguments: Any) -> Any:
         """What the process answers, within `deadline` seconds."""
         number, answer = next(self._numbers), Future[Any]()

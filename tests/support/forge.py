@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import http.client
 import json
 import re
 import secrets
+import signal
 import ssl
 import sys
 import tempfile
@@ -28,6 +30,8 @@ from tests.support.githttp import Repositories
 from tests.support.httpserver import Answer, HttpServer, Request
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from typing_extensions import Self
 
 CLIENT_ID = "a4792ccc-144e-407e-86c9-5e7d8d9c3269"
@@ -161,6 +165,16 @@ class Forge:
     def revoke_all(self) -> None:
         """Grants are gone: every access and refresh token and every code is dead."""
         self._authserver.call("revoke_all")
+
+    @contextlib.contextmanager
+    def halted(self) -> Iterator[Callable[[], None]]:
+        """The authorization server takes connections and does nothing, until the end or until what this yields is
+        called."""
+        self._authserver.signal(signal.SIGSTOP)
+        try:
+            yield lambda: self._authserver.signal(signal.SIGCONT)
+        finally:
+            self._authserver.signal(signal.SIGCONT)
 
     def set_lifetime(self, seconds: int) -> None:
         """Of access tokens that are given out from now on."""

@@ -87,7 +87,7 @@ def person(home: Path, installed: Path, environment: dict[str, str]) -> Person:
 CONTENTS: dict[str, bytes] = {
     "gh": USER + GH,
     "gh and glab": GH + GLAB + USER,
-    "includes": b'[include]\n\tpath = other\n[includeIf "gitdir:~/work/"]\n\tpath = work\n' + USER,
+    "includes": b'[include]\n\tpath = other\n[includeIf "gitdir:~/projects/"]\n\tpath = work\n' + USER,
     "empty": b"",
     "one line end": b"\n",
     "comments": b"# mine\n; and mine\n\n" + USER,

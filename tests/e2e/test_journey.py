@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.support.browser import Browser
 from tests.support.forge import Forge
-from tests.support.person import Person
+from tests.support.person import Person, wait_until
 
 PARTS = {"git", "git-remote-https", "sh", "git-credential-forge"}
 
@@ -51,8 +51,7 @@ def test_after_expiry_a_push_refreshes_silently(person: Person, forge: Forge, ch
     assert person.git("clone", "-q", forge.repo_url(), str(work)).status == 0
     ended = time.time() + 3
     person.commit(work, "later")
-    while time.time() < ended:  # until the token has ended, no longer
-        time.sleep(ended - time.time())
+    wait_until(ended)
     assert person.git("push", "-q", cwd=work) == (0, "", "")
     assert [event.ok for event in forge.log("refresh")] == [True]
     assert len(chromium.tabs()) == 1

@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.forge import Forge
 from tests.support.gentle_browser import GentleBrowser
-from tests.support.person import Person
+from tests.support.person import Person, wait_until
 
 MANY = 16
 NEWER = os.environ.get("FORGE_NEWER_GIT", "")  # made by .ci/newer-git
@@ -126,8 +126,7 @@ def test_offline_keeps_the_sign_in(person: Person, forge: Forge, browser: Gentle
     forge.set_lifetime(2)
     assert person.git("ls-remote", "-q", forge.repo_url()).status == 0
     ended = time.time() + 2
-    while time.time() < ended:  # until the token has ended, no longer
-        time.sleep(ended - time.time())
+    wait_until(ended)
     ask = f"protocol=https\nhost={forge.host}\n\n"
     nowhere = "http://127.0.0.1:9"
     offline = person.git("-c", f"http.proxy={nowhere}", "credential-forge", "get", given=ask)
@@ -147,8 +146,7 @@ def test_a_logout_during_a_refresh(person: Person, forge: Forge, browser: Gentle
     forge.set_lifetime(2)
     assert person.git("ls-remote", "-q", forge.repo_url()).status == 0
     ended = time.time() + 2
-    while time.time() < ended:  # until the token has ended, no longer
-        time.sleep(ended - time.time())
+    wait_until(ended)
     with forge.halted() as go_on:
         command = ["git", "credential-forge", "get"]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +14,12 @@ from tests.support.leaks import Leaks
 from tests.support.surroundings import clean_environment
 
 PATIENCE = 60  # seconds that a command may take before the test has failed
+
+
+def wait_until(at: float) -> None:
+    """Until this time has come, no longer: for tokens that end by the clock."""
+    while (left := at - time.time()) > 0:
+        time.sleep(left)
 
 
 class Done(NamedTuple):

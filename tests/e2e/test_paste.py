@@ -91,14 +91,17 @@ def test_the_listener_goes_on(person: Person, forge: Forge) -> None:
 
 def test_ctrl_c(person: Person, forge: Forge) -> None:
     """Ctrl-C ends git and the sign-in, gives the terminal back, and leaves no process (the `home` fixture looks)."""
-    shell = ["sh", "-c", 'git ls-remote -q "$1"; exit 9', "sh", forge.repo_url()]  # the terminal outlives git
+    # The shell outlives git, as a person's does: with it the terminal would go.
+    shell = ["sh", "-c", 'trap : INT; git ls-remote -q "$1"; echo "status $?"; read -r _', "sh", forge.repo_url()]
     with OnTerminal(shell, person.environment, person.home) as terminal:
         terminal.wait_for(OFFER)
         terminal.type("\x03")
-        assert terminal.wait() != 0
+        assert terminal.wait_for(r"status (\d+)")[1] != "0"
         deadline = time.monotonic() + 5  # git does not wait for its helper
         while not terminal.echoes():
             assert time.monotonic() < deadline
+        terminal.type("\n")
+        terminal.wait()
 
 
 def test_a_browser_and_a_terminal(person: Person, forge: Forge, elsewhere: httpx.Client) -> None:

@@ -1,4 +1,4 @@
-"""The only place that runs git: its configuration, its cache, its version."""
+"""The only place that runs git: its configuration and its cache."""
 
 from __future__ import annotations
 
@@ -68,10 +68,6 @@ def remote_url(name: str) -> str | None:
     """The address of a remote of this repository, or None."""
     status, out = run("config", "--get", f"remote.{name}.url")
     return out.decode("utf-8", "replace").strip() if status == 0 else None
-
-
-def version() -> str:
-    return run("version")[1].decode("utf-8", "replace").strip().removeprefix("git version ")
 
 
 @functools.cache

@@ -30,7 +30,8 @@ from tests.support.surroundings import ROOT, clean_environment  # noqa: E402
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
-INSTALLED_BY_CI = ("git", "chromium", "strace", "dash", "bash", "busybox", "zsh")  # by .ci/run, for its step test
+# By .ci/run, for its step test.
+INSTALLED_BY_CI = ("git", "git-lfs", "chromium", "strace", "bash", "dash", "busybox", "zsh", "mksh", "yash", "ksh")
 LEAVING = 5.0  # seconds for what ends by itself after a test: openers, children of a killed git
 
 

@@ -205,7 +205,7 @@ def test_nothing_may_be_missing_in_ci(tmp_path: Path) -> None:
     """Tests skip what their machine lacks; where CI is set, the run does not begin then."""
     done = _pytest(tmp_path, "def test_good(): pass", PATH="/nowhere")
     assert done.returncode == pytest.ExitCode.USAGE_ERROR
-    assert "with CI set nothing may be missing: git, chromium, strace" in done.stderr
+    assert "with CI set nothing may be missing: git, git-lfs, chromium, strace" in done.stderr
 
 
 @pytest.mark.parametrize("test", GOOD_TESTS)

@@ -214,3 +214,20 @@ def test_httpx_waits_until_it_is_needed(module: str, home: Path) -> None:
         check=True,
     )
     assert done.stdout == "False\n"
+
+
+def test_who_waits_imports_little(home: Path) -> None:
+    """Of many gits at once one acts; what speaks to a forge, and what is dear, is for that one to import."""
+    dear = ["_hashlib", "httpx", "json", "socket", "ssl", "urllib.parse"]
+    script = (
+        f"import sys; sys.path[:0] = sys.argv[1:]; import {PACKAGE}.cli; print([name for name in sys.modules "
+        f"if name in {dear} or name.startswith('{PACKAGE}.oauth')])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", script, str(SOURCE.parent)],
+        env=clean_environment(home),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "[]\n"

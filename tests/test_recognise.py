@@ -86,7 +86,6 @@ def test_kind(
         ('Negotiate, Basic realm="Gitea"', True),
         ('Bearer realm="x", Basic realm="Gitea", charset="UTF-8"', True),
         ('Basic realm="Gitea (Basic Auth)"', False),
-        ('Basic realm="gitea-lfs"', False),
         ('Basic realm="gitea"', False),
         ('Basic realm="GitLab"', False),
         ('Bearer realm="Gitea"', False),
@@ -123,7 +122,8 @@ def test_recorded_challenges(server: str) -> None:
             assert recognise.kind_of(place(), Settings(), wwwauth, "forgejo") is FORGEJO, "so memory has to know it"
             seen.add("refused")
         if "LFS" in case["name"] and challenge:
-            assert recognise.challenge_of_another(wwwauth)
+            assert recognise.kind_of(place(), Settings(), wwwauth, None) is None
+            assert not recognise.challenge_of_another(wwwauth), "so it is asked what it is"
     assert seen == {"challenge", "refused"}
 
 

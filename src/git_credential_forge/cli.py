@@ -114,7 +114,8 @@ def _serve(operation: str, options: dict[str, str], out: int) -> int:
         request = protocol.parse(given)
         held = _vault(options)
     except VaultError as error:
-        say.lines(error.message, error.hints)
+        if operation == "get":  # the `store` or `erase` behind it need not say it again
+            say.lines(error.message, error.hints)
     if operation == "get":
         answer = operations.get(request, held, _reader_gone(out))
         say.trace("cli: answering git")

@@ -29,12 +29,10 @@ class Place(NamedTuple):
 def default_socket() -> str:
     """$XDG_CACHE_HOME/git-credential-forge/socket, as git has it for its own; the launcher has the same rule.
     The XDG rules call a relative path invalid, and a helper is started in many directories."""
-    from platformdirs.unix import Unix
-
-    base = Unix("git-credential-forge").user_cache_dir
+    base = os.environ.get("XDG_CACHE_HOME", "")
     if not os.path.isabs(base):
-        base = os.path.expanduser("~/.cache/git-credential-forge")
-    return os.path.join(base, "socket")
+        base = os.path.expanduser("~/.cache")
+    return os.path.join(base, "git-credential-forge", "socket")
 
 
 def place(socket: str | None = None) -> Place:
@@ -117,7 +115,8 @@ def lock(at: Place, name: str) -> Iterator[None]:
     """Hold a lock file for a moment. For waits that a person may see, see `flight`."""
     descriptor = open_lock(at, name)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        with contextlib.suppress(OSError):  # where there are none, as in some homes on a network; `flight` says so
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
         os.close(descriptor)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import NamedTuple
-from urllib.parse import quote
 
 from git_credential_forge import index, recognise
 from git_credential_forge.origin import Origin
@@ -20,8 +19,8 @@ class Errand(NamedTuple):
     base: str  # path of the forge that the request's path lies below, '' for the whole host
     vault: Vault | None  # None where nothing can be kept
     gone: Callable[[], bool]  # whether nobody is left to read the answer
-    settings: Settings
-    surroundings: Surroundings
+    settings: Settings = Settings()  # looked up once it is clear that they are needed, as are the surroundings
+    surroundings: Surroundings = Surroundings(interactive=False, browser=False, sudo=False)
     anew: bool = False  # a person wants to sign in, whatever is held
 
 
@@ -34,6 +33,10 @@ def base_of(origin: Origin, request: Request, held: Vault | None) -> str:
 
 def address(origin: Origin, request: Request) -> str:
     """The address for git's configuration, so that per-path and per-user settings count."""
+    if not (request.username or request.path):
+        return origin.url
+    from urllib.parse import quote
+
     user = f"{quote(request.username, safe='', errors='surrogateescape')}@" if request.username else ""
     path = f"/{quote(request.path, safe='/%', errors='surrogateescape')}" if request.path else ""
     return f"{origin.scheme}://{user}{origin.netloc}{path}"

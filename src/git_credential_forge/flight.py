@@ -9,18 +9,22 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
+import functools
 import os
+import re
 import time
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 from git_credential_forge import daemon, say
 from git_credential_forge.daemon import Place
 from git_credential_forge.errors import AbandonedError, ForgeError, RefusedError, VaultError
 from git_credential_forge.origin import Origin
-from git_credential_forge.recognise import Forge
 
-TICK = 0.02  # seconds between looks at a lock: a waiter has the result at once, and costs next to nothing
+if TYPE_CHECKING:
+    from git_credential_forge.recognise import Forge
+
+TICK = 0.04  # seconds between looks at a lock: no wait that people see, and many who wait leave room to who acts
 REFRESH = 15  # seconds: a refresh has three tries of a few seconds each, and then gives up
 
 
@@ -70,6 +74,9 @@ def _acquire(
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             pass
+        except OSError as error:  # a file system without locks: all works, unprotected
+            _unprotected(error.strerror)
+            return True
         else:
             return True
         if waiting:
@@ -82,14 +89,22 @@ def _acquire(
         time.sleep(TICK)
 
 
+@functools.cache  # said once
+def _unprotected(why: str) -> None:
+    say.line(f"many gits at once may each sign in or refresh, because they cannot wait for each other here: {why}")
+
+
 def sign_in_name(origin: Origin) -> str:
     return f"sign-in-{origin.scheme}-{origin.netloc}"
 
 
 def refresh_name(origin: Origin, account: str) -> str:
-    from urllib.parse import quote
+    name = account
+    if not re.fullmatch("[A-Za-z0-9_.~-]*", account):
+        from urllib.parse import quote
 
-    name = quote(account, safe="", errors="surrogateescape")[:100]
+        name = quote(account, safe="", errors="surrogateescape")
+    name = name[:100]
     return f"refresh-{origin.scheme}-{origin.netloc}-{name}"
 
 
@@ -97,6 +112,8 @@ def remember_refusal(place: Place | None, forge: Forge, refusal: ForgeError, *, 
     """Leave a refusal for those who wait, and with `quiet` for who comes soon. Words only."""
     if place is None:
         return
+    import json
+
     left = {"at": time.time(), "quiet": quiet, "of": _terms(forge), "message": refusal.message, "hints": refusal.hints}
     path = _refusal(place, forge.origin)
     with contextlib.suppress(OSError), open(path, "w", encoding="utf-8", opener=_private) as file:
@@ -106,8 +123,10 @@ def remember_refusal(place: Place | None, forge: Forge, refusal: ForgeError, *, 
 def refusal(place: Place | None, forge: Forge, quiet: int, since: float) -> RefusedError | None:
     """The refusal that holds now: one of the last `quiet` seconds, or one that came while we waited. With another
     client id or endpoint it does not: the person has mended what was refused."""
-    if place is None:
+    if place is None or not os.path.exists(_refusal(place, forge.origin)):
         return None
+    import json
+
     try:
         with open(_refusal(place, forge.origin), encoding="utf-8") as file:
             left = json.load(file)

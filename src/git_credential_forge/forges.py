@@ -14,6 +14,7 @@ class Kind(NamedTuple):
     token: str
     hosts: tuple[str, ...] = ()  # exactly these; look-alikes are nobody
     realms: tuple[str, ...] = ()  # of the Basic challenge, exactly
+    vague_realms: tuple[str, ...] = ()  # which say no more than that it may be one
     client_id: str | None = None  # one that the forge itself registers for programs like this
     shown_as: str = ""  # what the consent page then calls the program
     scopes: str = ""
@@ -34,6 +35,7 @@ FORGEJO = Kind(
     token="login/oauth/access_token",  # noqa: S106 # an address
     hosts=("codeberg.org", "gitea.com", "code.forgejo.org"),
     realms=("Gitea", "Forgejo"),
+    vague_realms=("gitea-lfs",),  # of large files, and also where OAuth is switched off
     client_id="a4792ccc-144e-407e-86c9-5e7d8d9c3269",
     shown_as="git-credential-oauth",
     whoami="api/v1/user",

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
 
 from git_credential_forge import flight, identify, index, say, session
 from git_credential_forge.daemon import Place
@@ -16,15 +17,17 @@ from git_credential_forge.errors import (
     VaultError,
     WrongAccountError,
 )
-from git_credential_forge.oauth import authorize, refresh
-from git_credential_forge.oauth import obtain as ways
-from git_credential_forge.oauth.authorize import Grant
-from git_credential_forge.oauth.refresh import Refreshed, Rejected, UnknownClient
 from git_credential_forge.origin import Origin
 from git_credential_forge.protocol import Answer
 from git_credential_forge.recognise import Forge
 from git_credential_forge.session import Session
+from git_credential_forge.surroundings import Surroundings
 from git_credential_forge.vault import Vault
+
+if TYPE_CHECKING:
+    from git_credential_forge.oauth.authorize import Grant
+
+# What speaks to forges is imported by who acts, and not by the many who wait for it.
 
 
 class Got(NamedTuple):
@@ -32,14 +35,29 @@ class Got(NamedTuple):
     minted: bool  # the token is a new one, or answers a refusal
 
 
+@contextlib.contextmanager
+def turn(errand: Errand) -> Iterator[tuple[bool, Answer | None]]:
+    """Go on with a sign-in that lives, one process at a time. Who waits is let go as soon as there is an answer, or
+    the sign-in has ended; then, and after `flight.REFRESH` seconds, it yields False. And the answer that was found."""
+    vault = errand.vault
+    row = vault.row(errand.origin, errand.base, errand.request.asked) if vault else None
+    if vault is None or row is None or time.time() >= row.session_end:
+        yield True, None
+        return
+    name, news = flight.refresh_name(errand.origin, row.account), _News(errand, or_end=True)
+    with flight.acting(vault.place, name, flight.REFRESH, errand.gone, done=news.there) as mine:
+        yield mine, news.answer or held_now(errand)
+
+
 def obtain(errand: Errand) -> Got | None:
-    """An answer for a request whose answer is not in memory; None where the host is no forge, or nobody may be asked.
-    Raises ForgeError with the reason why a forge cannot be answered for."""
+    """What a person gets who wants to sign in now, whatever is held. Raises what `sign_in` raises."""
     held = errand.vault.session(errand.origin, errand.base, errand.request.asked) if errand.vault else None
-    if held and not errand.anew:
-        got = _go_on(errand, held)
-        if got:
-            return got
+    return sign_in(errand, held)
+
+
+def sign_in(errand: Errand, held: Session | None) -> Got | None:
+    """A person's answer; None where the host is no forge, or nobody may be asked. `held`: the session that did not go
+    on, which still tells what the forge is. Raises ForgeError with the reason why a forge cannot be answered for."""
     forge = identify.forge(errand, held)
     if forge is None:
         return None
@@ -55,38 +73,30 @@ def obtain(errand: Errand) -> Got | None:
     return Got(_sign_in(errand, forge), minted=True)
 
 
-def _go_on(errand: Errand, held: Session) -> Got | None:
-    """Serve a session again, or refresh it: by one process for all, which is why it is read again under the lock.
-    None if it has ended. Raises UnreachableError."""
-    vault, origin, account, refused = errand.vault, errand.origin, held.account, errand.request.refused
-    if vault is None:
+def go_on(errand: Errand, now: Session | None, *, mine: bool) -> Got | None:
+    """Serve a session again, or refresh it; in `turn`, in which the session was read. None if it has ended. Raises
+    UnreachableError."""
+    vault, origin, refused = errand.vault, errand.origin, errand.request.refused
+    forge = identify.forge_of(now, errand) if now else None
+    if vault is None or now is None or forge is None:
         return None
-    name = flight.refresh_name(origin, account)
-    with flight.acting(vault.place, name, flight.REFRESH, errand.gone, done=_news(errand)) as mine:
-        answer = _held_now(errand)
-        if answer:
-            return Got(answer, minted=refused is not None)
-        now = vault.session(origin, errand.base, account)
-        forge = identify.forge_of(now, errand) if now else None
-        if now is None or forge is None:
-            return None
-        if now.expiry == refused and not now.refused:
-            now = vault.refuse(origin, now)
-        if now.usable(time.time()):
-            _keep(vault, origin, now)
-            return Got(now.answer(), minted=refused is not None)
-        hopeless = now.refresh_token is None or (now.repaired and not forge.kind.says_401_for_tokens_only)
-        if now.refused and now.young(time.time()) and hopeless:
-            return _once_more(errand, forge, now)
-        if now.refresh_token is None:
-            return None
-        if not mine:
-            raise UnreachableError(f"another git is still refreshing the sign-in to {forge.name}; try again")
-        renewed = _refresh(errand, vault, forge, now)
-        return Got(renewed, minted=True) if renewed else None
+    if now.expiry == refused and not now.refused:
+        if now.blameless(time.time()):
+            doubt(errand.surroundings, forge.name, forge.url, now.account)
+            return Got(now.answer(), minted=True)
+        now = vault.refuse(origin, now)
+    if now.usable(time.time()):
+        _keep(vault, origin, now)
+        return Got(now.answer(), minted=refused is not None)
+    if now.refresh_token is None:
+        return None
+    if not mine:
+        raise UnreachableError(f"another git is still refreshing the sign-in to {forge.name}; try again")
+    renewed = _refresh(errand, vault, forge, now)
+    return Got(renewed, minted=True) if renewed else None
 
 
-def _held_now(errand: Errand) -> Answer | None:
+def held_now(errand: Errand) -> Answer | None:
     """What another process has put into memory for this errand: not what we were refused with."""
     if errand.vault is None:
         return None
@@ -98,35 +108,45 @@ def _held_now(errand: Errand) -> Answer | None:
     return answer if answer and answer.expiry != (errand.request.refused or -1) else None
 
 
-def _news(errand: Errand) -> Callable[[], bool]:
-    """Whether what we wait for is there. The cache is asked only when the names file has changed."""
-    if errand.vault is None or errand.anew:
-        return lambda: False
-    place, origin = errand.vault.place, errand.origin
-    seen = [index.stamp(place, origin)]
+class _News:
+    """Whether what we wait for is there; or also, whether the sign-in has ended. The cache is asked only when the
+    names file has changed, and what it gave is kept: a moment later that may have ended, or be refused to another."""
 
-    def look() -> bool:
-        now = index.stamp(place, origin)
-        if now == seen[0]:
+    def __init__(self, errand: Errand, *, or_end: bool = False) -> None:
+        self.answer: Answer | None = None
+        self._errand, self._or_end = errand, or_end
+        self._seen = self._stamp()
+
+    def there(self) -> bool:
+        now, errand = self._stamp(), self._errand
+        if errand.vault is None or now == self._seen:
             return False
-        seen[0] = now
-        return _held_now(errand) is not None
+        self._seen = now
+        self.answer = held_now(errand)
+        if self.answer:
+            return True
+        return self._or_end and errand.vault.row(errand.origin, errand.base, errand.request.asked) is None
 
-    return look
+    def _stamp(self) -> tuple[int, int] | None:
+        """None for who wants to sign in whatever there is, too."""
+        held = self._errand.vault if not self._errand.anew else None
+        return index.stamp(held.place, self._errand.origin) if held else None
 
 
-def _once_more(errand: Errand, forge: Forge, now: Session) -> Got:
+def doubt(around: Surroundings, name: str, url: str, account: str) -> None:
     """A token that was issued a moment ago is refused, and a newer one would be: some forges say 401 for a repository
-    that one may not see. So it is given again, with that reason, and neither a refresh nor a tab is spent on it."""
-    if errand.surroundings.interactive:
-        say.line(f"{forge.name} refuses this repository to {now.account}, whose token is a moment old")
-        say.line(f"to sign in anew all the same: git credential-forge login {forge.url}")
-    return Got(now.answer(), minted=True)
+    that one may not see. So it is kept, with that reason, and neither a refresh nor a tab is spent on it."""
+    if around.interactive:
+        say.line(f"{name} refuses this repository to {account}, whose token is a moment old")
+        say.line(f"to sign in anew all the same: git credential-forge login {url}")
 
 
 def _refresh(errand: Errand, vault: Vault, forge: Forge, old: Session) -> Answer | None:
     if old.refresh_token is None:
         return None
+    from git_credential_forge.oauth import authorize, refresh
+    from git_credential_forge.oauth.refresh import Refreshed, Rejected, UnknownClient
+
     outcome = refresh.refresh(forge, old.refresh_token)
     if isinstance(outcome, Refreshed):
         renewed = session.renew(forge, old, outcome.token)
@@ -165,8 +185,9 @@ def _sign_in(errand: Errand, forge: Forge) -> Answer:
         say.line(f"another git is signing in to {forge.name}, waiting for it (Ctrl-C to stop waiting)")
 
     name, patience = flight.sign_in_name(origin), errand.settings.sign_in_timeout
-    with flight.acting(place, name, patience, errand.gone, done=_news(errand), waiting=waiting) as mine:
-        answer = None if errand.anew else _held_now(errand)
+    news = _News(errand)
+    with flight.acting(place, name, patience, errand.gone, done=news.there, waiting=waiting) as mine:
+        answer = news.answer or (None if errand.anew else _saved(errand))
         if answer:
             return answer
         shared = flight.refusal(place, forge, 0, since=started)
@@ -184,8 +205,21 @@ def _sign_in(errand: Errand, forge: Forge) -> Answer:
     return fresh.answer()
 
 
+def _saved(errand: Errand) -> Answer | None:
+    """What another process has signed in to meanwhile, also if it was killed with only the session saved, or if that
+    token has ended since."""
+    with turn(errand) as (mine, answer):
+        if answer:
+            return answer
+        held = errand.vault.session(errand.origin, errand.base, errand.request.asked) if errand.vault else None
+        got = go_on(errand, held, mine=mine)
+        return got.answer if got else None
+
+
 def _ask_person(errand: Errand, forge: Forge, place: Place | None) -> Grant:
     """A grant, or the refusal left for those who wait, where it concerns them."""
+    from git_credential_forge.oauth import obtain as ways
+
     asked = errand.request.asked
 
     def admit(account: str | None) -> None:

@@ -10,7 +10,6 @@ from git_credential_forge import recognise, say
 from git_credential_forge.errand import Errand
 from git_credential_forge.errors import RefusedError, UnreachableError
 from git_credential_forge.forges import BY_KEY, OTHER
-from git_credential_forge.oauth import metadata
 from git_credential_forge.origin import Origin
 from git_credential_forge.recognise import Forge, Metadata
 from git_credential_forge.session import Session
@@ -40,6 +39,8 @@ def forge(errand: Errand, session: Session | None) -> Forge | None:
         return None
     if not wanted and not errand.anew and _known_stranger(errand):
         return None
+    from git_credential_forge.oauth import metadata
+
     try:
         found = metadata.discover(origin, errand.base, wanted=wanted)
     except UnreachableError as error:

@@ -19,7 +19,8 @@ _PREFIX = "account-"
 
 
 class Row(NamedTuple):
-    """One sign-in. `answer_end` is past when the answer has left the cache; `base` is '' or '/sub/path'."""
+    """One sign-in. `answer_end` is past when the answer has left the cache, and 0 until the first session is in it;
+    `base` is '' or '/sub/path'."""
 
     answer_end: int
     session_end: int

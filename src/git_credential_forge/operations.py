@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 from git_credential_forge import flight, fulfil, protocol, say, settings, surroundings
 from git_credential_forge.errand import Errand, address, base_of
 from git_credential_forge.errors import BadRequestError, ForgeError
+from git_credential_forge.fulfil import Got
 from git_credential_forge.index import Row
 from git_credential_forge.origin import Origin, is_hidden, of_request
 from git_credential_forge.protocol import Request
-from git_credential_forge.secret import Secret
 from git_credential_forge.vault import Vault
 
 
 def get(request: Request, held: Vault | None, gone: Callable[[], bool]) -> bytes:
     """What git is answered.
 
-    1. What is in memory, ours or not. 2. A session goes on: served again, or refreshed. 3. Recognise the forge.
-    4. Sign in, if somebody is there. A forge that we know and cannot answer for ends in a reason and quit=1: silence
-    would make git ask for a password, and keep it. Raises BadRequestError, AbandonedError, KeyboardInterrupt.
+    1. What is in memory. 2. What another git puts there meanwhile. 3. What is not ours. 4. A session goes on: served
+    again, or refreshed. 5. Recognise the forge. 6. Sign in, if somebody is there. A forge that we know and cannot
+    answer for ends in a reason and quit=1: silence would make git ask for a password, and keep it. Raises
+    BadRequestError, AbandonedError, KeyboardInterrupt.
     """
     if is_hidden(request.host) or not request.protocol or request.host is None:
         return b""
@@ -32,35 +34,52 @@ def get(request: Request, held: Vault | None, gone: Callable[[], bool]) -> bytes
     found = held.answer(origin, base, request.asked) if held else None
     if found and found.expiry != (request.refused or -1):  # after a 401 another git may have repaired it already
         return protocol.encode_answer(found, request, minted=request.refused is not None)
-    configured = settings.read(address(origin, request))
-    if configured.flow == "never" and held:
-        for row in held.rows(origin, None):  # from before it was set
-            held.forget(origin, row.base, row.account)
-    passed = _passed(request, origin, base, held) if held else b""
-    if passed or configured.flow == "never":
-        return passed
-    return _fulfil(Errand(request, origin, base, held, gone, configured, surroundings.look(configured)))
-
-
-def _passed(request: Request, origin: Origin, base: str, held: Vault) -> bytes:
-    """Somebody else's credential, where no sign-in of ours is; one that is over is taken out of the names."""
-    row = held.row(origin, base, request.asked)
-    if row is None:
-        return held.pass_get(request)
-    if held.session(origin, base, request.asked) is None:
-        held.forget(origin, row.base, row.account, as_of=row)
-    return b""
+    return _fulfil(Errand(request, origin, base, held, gone))
 
 
 def _fulfil(errand: Errand) -> bytes:
+    """Steps 2 to 6: up to 4 one process for each sign-in, and nothing is asked or read before it is its turn."""
+    request, origin, held = errand.request, errand.origin, errand.vault
+    with fulfil.turn(errand) as (mine, answer):
+        if answer:
+            return protocol.encode_answer(answer, request, minted=request.refused is not None)
+        configured = settings.read(address(origin, request))
+        errand = errand._replace(settings=configured, surroundings=surroundings.look(configured))
+        if configured.flow == "never" and held:
+            for row in held.rows(origin, None):  # from before it was set
+                held.forget(origin, row.base, row.account)
+        session = held.session(origin, errand.base, request.asked) if held else None
+        passed = _passed(errand, held) if held and session is None else b""
+        if passed or configured.flow == "never":
+            return passed
+        done = _tried(errand, lambda: fulfil.go_on(errand, session, mine=mine))
+    return _tried(errand, lambda: fulfil.sign_in(errand, session)) or b"" if done is None else done
+
+
+def _passed(errand: Errand, held: Vault) -> bytes:
+    """Somebody else's credential, where no sign-in of ours is; one that is over is taken out of the names. Who takes
+    out one that should be there still says why it is not: once, and to a person."""
+    origin = errand.origin
+    row = held.row(origin, errand.base, errand.request.asked)
+    if row is None:
+        return held.pass_get(errand.request)
+    lost, interactive = held.lost(origin, row), errand.surroundings.interactive
+    if (interactive or not lost) and held.forget(origin, row.base, row.account, as_of=row) and lost:
+        which = f"the sign-in to {origin.netloc}{row.base} is forgotten"
+        say.line(f"{which}: git's cache daemon, which had it in memory, is gone")
+    return b""
+
+
+def _tried(errand: Errand, way: Callable[[], Got | None]) -> bytes | None:
+    """What git is answered if this way leads to something; None if it leads nowhere."""
     try:
-        got = fulfil.obtain(errand)
+        got = way()
     except ForgeError as error:
         if not errand.surroundings.interactive:
             return b""
         say.lines(error.message, error.hints)
         return protocol.QUIT
-    return protocol.encode_answer(got.answer, errand.request, minted=got.minted) if got else b""
+    return protocol.encode_answer(got.answer, errand.request, minted=got.minted) if got else None
 
 
 def store(request: Request, held: Vault | None) -> None:
@@ -88,16 +107,20 @@ def erase(request: Request, held: Vault | None) -> None:
     for row in rows:
         if origin and request.password is None:
             held.forget(origin, row.base, row.account)
-        elif origin and _refuse(held, origin, row, request.password):
+        elif origin and _refuse(held, origin, row, request):
             return
     held.pass_erase(request)
 
 
-def _refuse(held: Vault, origin: Origin, row: Row, password: Secret | None) -> bool:
+def _refuse(held: Vault, origin: Origin, row: Row, request: Request) -> bool:
     """Mark a token as refused, if it is the one that this account has now: not an older one, of a slow process."""
     with flight.acting(held.place, flight.refresh_name(origin, row.account), flight.REFRESH, lambda: False):
         session = held.session(origin, row.base, row.account)
-        if session is None or session.access_token != password:
+        if session is None or session.access_token != request.password:
             return False
-        held.refuse(origin, session)
+        if not session.blameless(time.time()):
+            held.refuse(origin, session)
+        elif request.state_of_ours is None:  # git from 2.46 on has been told when it came again
+            around = surroundings.look(settings.read(address(origin, request)))
+            fulfil.doubt(around, origin.netloc + row.base, origin.url + row.base, row.account)
         return True

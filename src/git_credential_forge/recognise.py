@@ -83,7 +83,7 @@ def kind_by_metadata(metadata: Metadata) -> Kind:
 
 def challenge_of_another(wwwauth: tuple[str, ...]) -> bool:
     """git passed a challenge, and it is no forge's that we know: then nobody is asked what the host is."""
-    known = {realm for kind in forges.KINDS for realm in kind.realms}
+    known = {realm for kind in forges.KINDS for realm in (*kind.realms, *kind.vague_realms)}
     return bool(wwwauth) and not (_realms(wwwauth) & known)
 
 

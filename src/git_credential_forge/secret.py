@@ -6,8 +6,6 @@ name, so that `grep reveal` shows each place where a secret leaves its wrapping.
 
 from __future__ import annotations
 
-import base64
-import hmac
 import os
 from typing import NoReturn
 
@@ -24,6 +22,8 @@ class Secret:
     def fresh(cls) -> Secret:
         """256 random bits in 43 characters of the unreserved set (RFC 7636, section 4.1): what `secrets` does, without
         its import."""
+        import base64
+
         return cls(base64.urlsafe_b64encode(os.urandom(32)).rstrip(b"=").decode())
 
     def reveal(self) -> str:
@@ -33,6 +33,8 @@ class Secret:
         """In constant time; comparing with anything but a Secret is a mistake, so it raises TypeError."""
         if not isinstance(other, Secret):
             raise TypeError("a secret is compared with secrets only")
+        import hmac  # brings OpenSSL with it, and who waits for another's sign-in compares nothing
+
         return hmac.compare_digest(_bytes(self.__text), _bytes(other.__text))
 
     __hash__ = None  # type: ignore[assignment] # a dictionary would compare it early and loosely

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import time
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from git_credential_forge import say
-from git_credential_forge.oauth.wire import Token
+from git_credential_forge.forges import BY_KEY, OTHER
 from git_credential_forge.protocol import Answer
-from git_credential_forge.recognise import Forge
 from git_credential_forge.secret import Secret
+
+if TYPE_CHECKING:
+    from git_credential_forge.oauth.wire import Token
+    from git_credential_forge.recognise import Forge
 
 MARGIN = 60  # seconds, or a tenth of the token's life: a token about to expire would end within a long push
 YOUNG = 300  # seconds
@@ -40,9 +42,11 @@ class Session(NamedTuple):
         """Whether the access token may be given to git."""
         return not self.refused and now < self.expiry - self.margin
 
-    def young(self, now: float) -> bool:
-        """Whether the access token was issued a moment ago: that the forge refuses it then has another cause."""
-        return 0 <= now - self.issued_at < YOUNG
+    def blameless(self, now: float) -> bool:
+        """Whether a refusal says nothing about the access token: it was issued a moment ago, and a newer one would be
+        refused as well, or is not to be had."""
+        alike = self.repaired and not BY_KEY.get(self.kind, OTHER).says_401_for_tokens_only
+        return 0 <= now - self.issued_at < YOUNG and (alike or self.refresh_token is None)
 
     def answer(self) -> Answer:
         return Answer(self.account, self.access_token, self.expiry)
@@ -81,6 +85,8 @@ def make(forge: Forge, account: str, token: Token, previous: Session | None) -> 
 
 
 def encode(session: Session) -> Secret:
+    import json
+
     fields = session._asdict()
     fields["access_token"] = session.access_token.reveal()
     fields["refresh_token"] = session.refresh_token and session.refresh_token.reveal()
@@ -89,6 +95,8 @@ def encode(session: Session) -> Secret:
 
 def decode(text: Secret) -> Session | None:
     """A session, or None for one that another version of this program wrote."""
+    import json
+
     try:
         fields = json.loads(text.reveal())
         if fields.pop("version") != 1:

@@ -56,10 +56,10 @@ class HttpSettings(NamedTuple):
 
 def directory() -> str:
     """Where the machine-local file of `configure` is; a relative $XDG_CONFIG_HOME is void, by the XDG rules."""
-    from platformdirs.unix import Unix
-
-    path = Unix("git-credential-forge").user_config_dir
-    return path if os.path.isabs(path) else os.path.expanduser("~/.config/git-credential-forge")
+    base = os.environ.get("XDG_CONFIG_HOME", "")
+    if not os.path.isabs(base):
+        base = os.path.expanduser("~/.config")
+    return os.path.join(base, "git-credential-forge")
 
 
 def read(url: str) -> Settings:

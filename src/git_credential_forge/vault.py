@@ -63,6 +63,11 @@ class Vault:
         kept = self._get(origin.hidden, "https", row.account, row.base)
         return decode(kept.password) if kept else None
 
+    def lost(self, origin: Origin, row: Row) -> bool:
+        """Whether the cache should have this sign-in still, and has nothing: the daemon that had it is gone."""
+        kept = row.answer_end > 0 and time.time() < row.session_end
+        return kept and not daemon.ask(self.place, _entry(origin.hidden, "https", row.account, row.base))
+
     def _get(self, host: str, protocol: str, account: str, base: str = "") -> Answer | None:
         found = parse(daemon.ask(self.place, _entry(host, protocol, account, base)))
         if found.username is None or found.password is None:
@@ -71,7 +76,8 @@ class Vault:
         return Answer(found.username, found.password, int(expiry) if expiry.isdecimal() else None, found.capability)
 
     # -- writing ------------------------------------------------------------------------------------------
-    # Up to `save` nothing has changed. The session goes first: with it alone nothing is lost.
+    # Up to `save` nothing has changed. A new name goes first: what no name points to is never found again. Then the
+    # session: with it alone nothing is lost.
 
     def save(self, origin: Origin, session: Session) -> None:
         """Keep a session and its answer, both lifetimes starting anew. Raises VaultError."""
@@ -79,6 +85,7 @@ class Vault:
         with daemon.lock(self.place, _index_lock(origin)):
             answer_life = int(min(self.timeout, session.expiry - session.margin - now)) if session.usable(now) else 0
             session_life = max(answer_life, 0) + self.timeout
+            self._note_name(origin, Row(0, int(now) + session_life, session.base, session.account), now)
             entry = _entry(origin.hidden, "https", session.account, session.base)
             daemon.store(self.place, entry + encode([("password", encode_session(session))]), session_life)
             say.trace("vault: session kept")
@@ -97,16 +104,18 @@ class Vault:
         self.save(origin, refused)
         return refused
 
-    def forget(self, origin: Origin, base: str, account: str, as_of: Row | None = None) -> None:
-        """Drop the answer and the session of one sign-in; with `as_of`, only if it was not saved anew since."""
+    def forget(self, origin: Origin, base: str, account: str, as_of: Row | None = None) -> bool:
+        """Drop the answer and the session of one sign-in; with `as_of`, only if it was not saved anew since, nor
+        forgotten. Says whether it did."""
         with daemon.lock(self.place, _index_lock(origin)):
             if as_of and as_of not in index.read(self.place, origin):
-                return
+                return False
             daemon.erase(self.place, _entry(origin.hidden, "https", account, base))
             if not base:
                 self._drop_answer(origin, account)
             rows = [row for row in index.read(self.place, origin) if (row.base, row.account) != (base, account)]
             self._write_index(origin, rows, time.time())
+            return True
 
     def _store_answer(self, origin: Origin, answer: Answer, lifetime: int) -> None:
         entry = _entry(origin.netloc, origin.scheme, answer.username)
@@ -118,6 +127,13 @@ class Vault:
 
     def _drop_answer(self, origin: Origin, account: str) -> None:
         daemon.erase(self.place, _entry(origin.netloc, origin.scheme, account))
+
+    def _note_name(self, origin: Origin, row: Row, now: float) -> None:
+        """Of a sign-in that is about to be kept, if it has no name yet."""
+        living = [(old.base, old.account) for old in index.read(self.place, origin) if old.session_end > now]
+        if (row.base, row.account) not in living:
+            self._write_row(origin, row, now)
+            say.trace("vault: name noted")
 
     def _write_row(self, origin: Origin, row: Row, now: float) -> None:
         rows = [old for old in index.read(self.place, origin) if old.session_end > now]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +14,8 @@ from tests.support.browser import Browser
 from tests.support.forge import PASSWORDS, Forge
 from tests.support.gentle_browser import GentleBrowser
 from tests.support.person import Person
+
+NEWER = os.environ.get("FORGE_NEWER_GIT", "")  # made by .ci/newer-git
 
 
 @pytest.fixture(scope="session")
@@ -47,3 +52,27 @@ def person(home: Path, installed: Path, forge: Forge) -> Iterator[Person]:
         assert person.git("credential-forge", "configure").status == 0
         yield person
     assert person.leaks.found(forge.secrets()) == []
+
+
+@pytest.fixture
+def repairing(person: Person) -> Person:
+    """The person, on a git of 2.46 or newer: one that asks again after a 401."""
+    if NEWER:
+        person.environment["GIT_EXEC_PATH"] = str(Path(NEWER, "core"))
+        person.environment["PATH"] = f"{Path(NEWER, 'bin')}{os.pathsep}{person.environment['PATH']}"
+    elif _version() < (2, 46):
+        pytest.skip("not here: git is older than 2.46, and FORGE_NEWER_GIT names no newer one")
+    return person
+
+
+@pytest.fixture
+def older(person: Person) -> Person:
+    """The person, on a git that does not."""
+    if _version() >= (2, 46):
+        pytest.skip("not here: git is 2.46 or newer")
+    return person
+
+
+def _version() -> tuple[int, ...]:
+    said = subprocess.run(["git", "version"], capture_output=True, text=True, check=True).stdout
+    return tuple(int(part) for part in re.findall(r"\d+", said)[:2])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import time
@@ -15,25 +14,14 @@ from tests.support.gentle_browser import GentleBrowser
 from tests.support.person import Person, wait_until
 
 MANY = 16
-NEWER = os.environ.get("FORGE_NEWER_GIT", "")  # made by .ci/newer-git
-
-
-def _version() -> tuple[int, ...]:
-    said = subprocess.run(["git", "version"], capture_output=True, text=True, check=True).stdout
-    return tuple(int(part) for part in re.findall(r"\d+", said)[:2])
 
 
 @pytest.fixture
-def signed(person: Person, forge: Forge, browser: GentleBrowser) -> Person:
+def signed(repairing: Person, forge: Forge, browser: GentleBrowser) -> Person:
     """Signed in, on a git of 2.46 or newer."""
-    if NEWER:
-        person.environment["GIT_EXEC_PATH"] = str(Path(NEWER, "core"))
-        person.environment["PATH"] = f"{Path(NEWER, 'bin')}{os.pathsep}{person.environment['PATH']}"
-    elif _version() < (2, 46):
-        pytest.skip("not here: git is older than 2.46, and FORGE_NEWER_GIT names no newer one")
-    person.environment["BROWSER"] = str(browser.opener)
-    assert person.git("ls-remote", "-q", forge.repo_url()).status == 0
-    return person
+    repairing.environment["BROWSER"] = str(browser.opener)
+    assert repairing.git("ls-remote", "-q", forge.repo_url()).status == 0
+    return repairing
 
 
 def test_one_command(signed: Person, forge: Forge, browser: GentleBrowser, home: Path) -> None:
@@ -47,15 +35,6 @@ def test_one_command(signed: Person, forge: Forge, browser: GentleBrowser, home:
     assert signed.git("push", "-q", cwd=work) == (0, "", "")
     assert forge.head() == signed.git("rev-parse", "HEAD", cwd=work).out.strip()
     assert [event.ok for event in forge.log("refresh")] == [True] * 3
-    assert len(browser.tabs()) == 1
-
-
-def test_many_at_once(signed: Person, forge: Forge, browser: GentleBrowser) -> None:
-    """Sixteen gits with a refused token: one refresh, no tab, sixteen right commits."""
-    forge.expire_access_tokens()
-    done = signed.at_once(MANY, "ls-remote", forge.repo_url(), "HEAD")
-    assert done == [(0, f"{forge.head()}\tHEAD\n", "")] * MANY
-    assert [event.ok for event in forge.log("refresh")] == [True]
     assert len(browser.tabs()) == 1
 
 
@@ -91,16 +70,14 @@ def test_what_is_announced(signed: Person, forge: Forge, said: str) -> None:
     assert re.fullmatch(form + ("" if plain else "continue=1\n") + "\n", out)
 
 
-def test_the_next_command_on_an_older_git(person: Person, forge: Forge, browser: GentleBrowser) -> None:
+def test_the_next_command_on_an_older_git(older: Person, forge: Forge, browser: GentleBrowser) -> None:
     """Before 2.46 the command fails, `erase` keeps the session, and the next one refreshes silently."""
-    if _version() >= (2, 46):
-        pytest.skip("not here: git is 2.46 or newer")
-    person.environment["BROWSER"] = str(browser.opener)
+    older.environment["BROWSER"] = str(browser.opener)
     fetch = ("ls-remote", "-q", forge.repo_url())
-    assert person.git(*fetch).status == 0
+    assert older.git(*fetch).status == 0
     forge.expire_access_tokens()
-    assert person.git(*fetch).status == 128
-    assert person.git(*fetch)[::2] == (0, "")
+    assert older.git(*fetch).status == 128
+    assert older.git(*fetch)[::2] == (0, "")
     assert len(browser.tabs()) == 1
 
 

@@ -25,6 +25,7 @@ from urllib.parse import urlencode
 
 import trustme
 
+from tests.support import lfs
 from tests.support.child import Child
 from tests.support.githttp import Repositories
 from tests.support.httpserver import Answer, HttpServer, Request
@@ -39,6 +40,7 @@ LOOPBACK = "http://127.0.0.1 http://127.0.0.1/"  # Gitea does not mind a final s
 PASSWORDS = {"alice": "alice's password", "bob": "bob's password"}
 LIFETIME = 3600
 HOP_BY_HOP = {"connection", "transfer-encoding", "content-length", "expect"}
+OTHER_PATHS = {"/oauth/authorize": "/login/oauth/authorize", "/oauth/token": "/login/oauth/access_token"}  # GitLab's
 GIT_PATH = re.compile(r"/[^/]+/[^/]+\.git/")
 
 
@@ -78,8 +80,11 @@ class Forge:
         self._directory = tempfile.TemporaryDirectory(prefix="forge-", ignore_cleanup_errors=True)
         directory = Path(self._directory.name)
         self.challenge = 'Basic realm="Gitea"'
+        self.hides = False  # a repository that one may not see is answered by 401, as GitLab does, instead of 404
+        self.instead: Callable[[Request], Answer | None] = _nothing  # what answers, or breaks, in our place
         self.prefix = prefix
         self.repositories = Repositories(directory)
+        self.lfs = lfs.Objects()
         self._introspector = {
             "client_id": "introspector",
             "name": "the git side of this forge",
@@ -200,7 +205,10 @@ class Forge:
         """As new, in milliseconds: nobody signed in, nothing recorded; only the repositories stay."""
         self._authserver.call("reset", applications=self._applications(), lifetime=LIFETIME)
         self._git_requests.clear()
+        self.lfs = lfs.Objects()
         self.challenge = 'Basic realm="Gitea"'
+        self.hides = False
+        self.instead = _nothing
 
     def _applications(self) -> list[dict[str, str]]:
         shared = {
@@ -224,11 +232,17 @@ class Forge:
         if not request.target.startswith(self.prefix + "/"):
             return _plain(404, "Nothing here")
         request = replace(request, target=request.target.removeprefix(self.prefix))
+        instead = self.instead(request)
+        if instead:
+            return instead
         if not GIT_PATH.match(request.target):
             return self._proxy(request)
         scheme, token = _credential(request.header("Authorization"))
         user = self._owner(token) if token else ""
-        answer = self._git(request, user) if scheme else self._challenge()
+        if lfs.PATH in request.target and not user:
+            answer = lfs.unauthorized()
+        else:
+            answer = self._git(request, user) if scheme else self._challenge()
         self._git_requests.append(GitRequest(request.method, request.target, user, answer.status, scheme))
         return answer
 
@@ -239,7 +253,9 @@ class Forge:
         if not user:  # as Gitea and Forgejo: no challenge
             return _plain(401, "Failed to authenticate user")
         if request.target.split("/")[1] != user or not self.repositories.has(request.target):
-            return _plain(404, "Repository not found")
+            return self._challenge() if self.hides else _plain(404, "Repository not found")
+        if lfs.PATH in request.target:
+            return self.lfs.serve(request, self.url)
         return self.repositories.serve(request, user)
 
     def _owner(self, token: str) -> str:
@@ -255,10 +271,12 @@ class Forge:
         return str(said["username"]) if said["active"] else ""
 
     def _proxy(self, request: Request) -> Answer:
+        """What the authorization server answers, at Gitea's paths or at GitLab's."""
+        path, question, query = request.target.partition("?")
         headers = {name: value for name, value in request.headers.items() if name.lower() not in HOP_BY_HOP}
         headers["X-Forwarded-Prefix"] = self.prefix
         headers["X-Forwarded-Proto"] = self.url.partition(":")[0]
-        return self._ask(request.method, request.target, headers, request.body)
+        return self._ask(request.method, OTHER_PATHS.get(path, path) + question + query, headers, request.body)
 
     def _ask(self, method: str, target: str, headers: dict[str, str], body: bytes) -> Answer:
         connection = http.client.HTTPConnection("127.0.0.1", self._authserver.ready, timeout=60)
@@ -268,6 +286,10 @@ class Forge:
             return Answer(answer.status, answer.getheaders(), answer.read())
         finally:
             connection.close()
+
+
+def _nothing(_: Request) -> None:
+    """Nobody stands in our place."""
 
 
 def _plain(status: int, text: str) -> Answer:

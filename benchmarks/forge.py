@@ -40,8 +40,7 @@ class Forge:
             capture_output=True,
         )
         self.authorities = at / "authorities.pem"
-        bundle = next((Path(path).read_text() for path in _BUNDLES if Path(path).exists()), "")
-        self.authorities.write_text(bundle + certificate.read_text())
+        self.authorities.write_text(bundle_with(certificate))
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate, key)
         server = ThreadingHTTPServer(("localhost", 0), _Handler)
@@ -51,6 +50,12 @@ class Forge:
         self.browser = at / "granting-browser"
         self.browser.write_text(_BROWSER.format(python=sys.executable))
         self.browser.chmod(0o755)
+
+
+def bundle_with(certificate: Path) -> str:
+    """All certificates that the system trusts, and one more: to load them is a part of what a sign-in costs."""
+    bundle = next((Path(path).read_text() for path in _BUNDLES if Path(path).exists()), "")
+    return bundle + certificate.read_text()
 
 
 class _Handler(BaseHTTPRequestHandler):

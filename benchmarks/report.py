@@ -7,11 +7,14 @@ from typing import NamedTuple
 
 import entries
 import miss
+import storm
 import warm
 from clock import Spread
 from gits import Git
 from memory import MB
 from peers import Peer
+from storm import Measured
+from storm_field import Storm
 from warm import Row
 
 
@@ -23,7 +26,7 @@ class Target(NamedTuple):
 
     def row(self) -> tuple[str, ...]:
         form = f"{{:.{0 if self.figure >= 100 else 2}f}}{self.unit}"
-        over = self.figure / self.most - 1
+        over = self.figure / self.most - 1 if self.most else float(self.figure > 0)
         verdict = "met" if over <= 0 else f"missed by {over:.1%}"
         return (self.what, f"at most {self.most:g}{self.unit}", form.format(self.figure), verdict)
 
@@ -87,6 +90,45 @@ def memory_targets(hit: dict[str, float], waiter: float, sign_in: float) -> list
 def entries_target(times: dict[int, Spread]) -> Target:
     most = max(entries.COUNTS)
     return Target(f"{most:,} sign-ins in memory, to one", 1.1, times[most] / times[1])
+
+
+_HEAD = ("gits", "state", "tabs", "token requests", "answers", "until the last, s", "processor, s", "forge, s")
+
+
+def storm_table(found: Measured) -> str:
+    return table(
+        (*_HEAD, "a waiter's peak, MB", "and its processor"), [(*_storm(row), *_waiter(row)) for row in found.rows]
+    )
+
+
+def storm_peers(found: Measured) -> str:
+    return table(("helper", *_HEAD), [(named(peer.key), *_storm(row)) for peer, row in found.beside])
+
+
+def _storm(row: Storm) -> tuple[str, ...]:
+    counts = (str(row.tabs), str(row.requests), str(row.answers))
+    return (str(row.gits), row.state, *counts, f"{row.last:.2f}", f"{row.cpu:.2f}", f"{row.forge:.2f}")
+
+
+def _waiter(row: Storm) -> tuple[str, str]:
+    if row.waiter is None or row.idle is None:
+        return "", ""
+    return f"{row.waiter / MB:.1f}", f"{row.idle:.2%}"
+
+
+def storm_targets(found: Measured) -> list[Target]:
+    idle = max(row.idle for row in found.rows if row.idle is not None)
+    waiter = max(row.waiter for row in found.rows if row.waiter is not None)
+    many = f"{storm.MANY} gits at once"
+    return [
+        Target(f"{many}, nothing cached, from the person's word, to {storm.MANY} in memory", 1.5, found.consent),
+        Target(f"{many}, expired, to {storm.MANY} in memory", 2.5, found.refresh),
+        Target(f"{many}, expired: processor time to {storm.MANY} separate refreshes", 0.5, found.cpu),
+        Target(f"{many}, in memory: Pythons started", 0, found.pythons),
+        Target("gits at once: processor of one that waits", 1, idle * 100, " %"),
+        Target("gits at once: peak memory of one that waits", 25, waiter / MB, " MB"),
+        Target("until a lone waiter answers with the result", 50, found.taken[len(found.taken) // 2] * 1e3, " ms"),
+    ]
 
 
 def spreads(times: dict[str, Spread]) -> list[tuple[str, ...]]:

@@ -6,9 +6,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import entries as many
+import gits
 import memory as peak
 import miss as cold
 import report as put
+import storm as storms
+import storm_forge
 import warm as held
 import where
 from debian import MissingError
@@ -17,7 +20,8 @@ from homes import Installed
 from peers import Peer
 from report import Target
 
-PARTS = ("warm", "miss", "memory", "entries", "profile")
+PARTS = ("warm", "miss", "memory", "entries", "storm", "profile")
+_FEW = 3  # rounds of storms, of which some take half a minute
 _SLOW = 31  # rounds at most, where one takes a tenth of a second
 
 
@@ -99,6 +103,26 @@ def entries(bench: Bench, report: Report) -> None:
         "last.\n\n" + put.table(("sign-ins", "p50, ms", "p95, ms"), rows)
     )
     report.add("Many sign-ins", text, [put.entries_target(times)])
+
+
+def storm(bench: Bench, report: Report) -> None:
+    git, rounds = gits.over_http(), min(bench.rounds, _FEW)
+    found = storms.measure(bench.place("storm"), git, bench.installed, bench.peers, rounds)
+    taken = [f"{seconds * 1e3:.0f} ms" for seconds in (found.taken[len(found.taken) // 2], found.taken[-1])]
+    text = (
+        f"Real `git ls-remote` (git {git.version}) over TLS, all at once, against one server on this machine that "
+        f"looks at the password, answers `info/refs` and takes {storm_forge.DELAY * 1e3:.0f} ms for a token. Time is "
+        "from the first git's start to the last one's end; with nothing cached, and where the person denies, from the "
+        "person's word, once all are known to wait, to the end of the last. Processor time is that of all gits, "
+        f"helpers and the cache daemon; the forge's own stands beside it. Medians of {rounds} rounds, of 256 gits one "
+        "round. Requests for a token are counted without the probe for the client id.\n\n"
+        + put.storm_table(found)
+        + f"\nA storm of {storms.MANY} whose token is in memory starts {found.pythons} Pythons. One "
+        f"that waits alone answers {taken[0]} after the result is there (the median of {len(found.taken)}; at most "
+        f"{taken[1]}).\n\nBeside it, `cache` + git-credential-oauth in the same run; this server lets each tab have "
+        "its grant, which Forgejo and Gitea do not.\n\n" + put.storm_peers(found)
+    )
+    report.add("Many gits at once", text, put.storm_targets(found))
 
 
 def profile(bench: Bench, report: Report) -> None:

@@ -1,0 +1,195 @@
+"""`register` and `unregister`: a client id of one's own, for this machine alone."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shlex
+
+from git_credential_forge import ask, commands, daemon, identify, keychain, machine, recognise, say, settings
+from git_credential_forge import surroundings as around
+from git_credential_forge.commands import by_hand, own
+from git_credential_forge.commands.login import request_for
+from git_credential_forge.errand import Errand, address, base_of
+from git_credential_forge.errors import ForgeError, RefusedError
+from git_credential_forge.oauth import metadata, registration
+from git_credential_forge.oauth.metadata import ElsewhereError
+from git_credential_forge.oauth.registration import Client
+from git_credential_forge.origin import Url, of_request
+from git_credential_forge.recognise import Forge
+from git_credential_forge.secret import Secret
+from git_credential_forge.vault import Vault
+
+
+def _host() -> str:
+    """The name of this machine, as people know it."""
+    name = re.sub(r"[^A-Za-z0-9_-]+", "-", os.uname().nodename.partition(".")[0])[:63].strip("-")
+    return name or "this computer"
+
+
+_NAME = f"git-credential-forge on {_host()}"
+
+
+def register_options(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Get a client id of your own at a forge, and keep it on this machine."
+    parser.add_argument("where", metavar="URL", help="the forge")
+    parser.add_argument("--yes", action="store_true", help="create an application of your own without a question")
+    parser.add_argument("--name", default=_NAME, help="what to call it (%(default)s)")
+    parser.add_argument("--client-id", metavar="ID", help="one that you have; without a terminal, else read from stdin")
+    commands.add_vault_options(parser)
+
+
+def unregister_options(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Forget a client id that register has kept, and its sign-ins."
+    parser.add_argument("where", metavar="URL", help="the forge")
+    parser.add_argument("--yes", action="store_true", help="delete the application there without a question")
+    parser.add_argument("--keep-application", action="store_true", help="let it be there")
+    commands.add_vault_options(parser)
+
+
+def register(options: argparse.Namespace) -> int:
+    """1. Recognise the forge. 2. Get a client: given, by the person's own application, by RFC 7591, by hand. 3. Keep
+    it. Up to there nothing has changed here."""
+    errand = _errand(options)
+    forge, described = _recognise(errand)
+    name = say.clean(options.name)
+    if options.client_id is None and forge.kind.own_applications and own.known_there(forge):
+        again = f"git credential-forge register {forge.url}" + ("" if name == _NAME else f" --name {shlex.quote(name)}")
+        _report(errand, forge, own.create(errand, forge, name, again, agreed=options.yes))
+        return 0
+    if options.client_id is None and forge.registration_url:
+        client = registration.register(forge, forge.registration_url, name)
+        say.line(f'{forge.name} has registered this program as "{name}"')
+    else:
+        client = by_hand.ask(forge, name, options.client_id, browser=errand.surroundings.browser)
+    machine.keep(forge.url, {**described, **_values(forge, client)})
+    _report(errand, forge, client.client_id)
+    say.result(f"the next git command signs in; or now: git credential-forge login {forge.url}")
+    return 0
+
+
+def unregister(options: argparse.Namespace) -> int:
+    errand = _errand(options)
+    url = _registered(errand)
+    client_id = machine.kept(url, "oauthClientId") or ""
+    deleted = not options.keep_application and own.delete(errand, url, client_id, agreed=options.yes)
+    machine.drop(url)
+    say.result(f"forgot the client id for {url}, which was in {machine.short(machine.path())}")
+    for account in _forget(errand, client_id):
+        say.result(f"forgot {account} at {errand.origin.netloc}, who was signed in by it")
+    if deleted:
+        say.result("the application is deleted, and its tokens have ended")
+    return 0
+
+
+def _report(errand: Errand, forge: Forge, client_id: str) -> None:
+    say.result(f"the client id {client_id} for {forge.url} is kept in {machine.short(machine.path())}")
+    counts = settings.read(address(errand.origin, errand.request)).client_id
+    if counts != client_id:
+        say.line(f"your git config names another one, which goes before it: {say.clean(counts or '')}")
+        say.line(f"to take that out: git config --global --unset credential.{forge.url}.oauthClientId")
+
+
+def _values(forge: Forge, client: Client) -> dict[str, str | Secret]:
+    values: dict[str, str | Secret] = {"oauthClientId": client.client_id}
+    if client.secret:
+        values["oauthClientSecret"] = client.secret
+    if forge.kind.own_scopes and forge.scopes == forge.kind.scopes:
+        values["oauthScopes"] = forge.kind.own_scopes  # the default is for the client that the forge ships
+    return values
+
+
+def _errand(options: argparse.Namespace) -> Errand:
+    request = request_for(options.where)
+    origin = of_request(request.protocol, request.host)
+    if origin is None:
+        raise ForgeError(f"not an http(s) address of a forge: {say.address(options.where)}")
+    configured = settings.read(address(origin, request))._replace(client_id=None, client_secret=None)  # a new one
+    if configured.token_url and configured.token_url == machine.kept(origin.url, "oauthTokenURL"):
+        configured = configured._replace(authorize_url=None, token_url=None)  # found and asked about anew
+    if configured.flow in ("never", "device"):
+        configured = configured._replace(flow="auto")
+    look = around.look(configured, asked_for=True)
+    if not look.interactive:
+        raise ForgeError("nothing is registered for root by sudo: do it as yourself")
+    held = Vault(daemon.place(options.socket), options.timeout)
+    held.keychain = keychain.chosen(configured)
+    return Errand(request, origin, base_of(origin, request, held), held, lambda: False, configured, look, anew=True)
+
+
+# -- which forge it is ------------------------------------------------------------------------------------
+
+
+def _recognise(errand: Errand) -> tuple[Forge, dict[str, str | Secret]]:
+    """The forge, and what the configuration has to say of it besides its client, so that it is found again."""
+    origin, path, configured = errand.origin, errand.request.path, errand.settings
+    if recognise.kind_of(origin, configured, (), None) is None:
+        errand = errand._replace(request=errand.request._replace(wwwauth=metadata.challenges(origin, path)))
+    try:
+        forge = identify.forge(errand, None, wanted=True)
+        if forge is None:
+            metadata.discover_resource(origin, f"{origin.url}/.well-known/oauth-protected-resource")
+    except ElsewhereError as error:
+        return _elsewhere(errand, error.server)
+    if forge is None:
+        raise ForgeError(
+            f"{origin.netloc} is no forge that this program knows, and does not say where to sign in",
+            f"if it speaks OAuth, set credential.{origin.url}.oauthAuthURL and …oauthTokenURL, and try again",
+        )
+    _demand_tls(errand, forge)
+    return forge, {}
+
+
+def _elsewhere(errand: Errand, server: Url) -> tuple[Forge, dict[str, str | Secret]]:
+    """A forge that leaves the sign-in to another origin's server, if the person says that it is the right one."""
+    origin, there = errand.origin, server.origin
+    say.line(f"{origin.netloc} leaves the sign-in to {there.netloc}")
+    say.line(f"who is there gets your consent, and tokens that {origin.netloc} takes")
+    if not ask.terminal():
+        raise RefusedError(
+            f"nothing was registered: no terminal is there to ask whether {there.netloc} is the right place",
+            f"if it is, set credential.{origin.url}.oauthAuthURL and …oauthTokenURL to its endpoints, and try again",
+        )
+    if not ask.agreed(f"is {there.netloc} where you sign in for it?", otherwise=False):
+        raise RefusedError("nothing was registered")
+    found = metadata.discover(there, server.path.rstrip("/"), wanted=True)
+    if found is None:
+        raise RefusedError(f"{there.netloc} does not say where to sign in, or says it wrongly")
+    ends = {"oauthAuthURL": found.authorize_url, "oauthTokenURL": found.token_url}
+    configured = errand.settings._replace(authorize_url=found.authorize_url, token_url=found.token_url)
+    kind = recognise.kind_by_metadata(found)
+    forge = recognise.build(kind, origin, "", configured, found, certain=True, path=errand.request.path)
+    _demand_tls(errand, forge)
+    return forge, dict(ends)
+
+
+def _demand_tls(errand: Errand, forge: Forge) -> None:
+    if forge.origin.scheme == "http" and not forge.origin.loopback and not errand.settings.allow_http:
+        raise RefusedError(f"nothing was registered: over plain http anybody on the way to {forge.name} reads along")
+
+
+# -- what is kept already ---------------------------------------------------------------------------------
+
+
+def _registered(errand: Errand) -> str:
+    """The address, of those that something is kept for, that the person means."""
+    wanted = errand.origin.url
+    paths = (url.removeprefix(wanted) for url in machine.registered() if f"{url}/".startswith(f"{wanted}/"))
+    fitting = [path for path in paths if not path or recognise.covers(path, errand.request.path)]
+    if not fitting:
+        raise ForgeError(f"register has kept nothing for {wanted} on this machine")
+    return wanted + max(fitting, key=len)
+
+
+def _forget(errand: Errand, client_id: str) -> list[str]:
+    """Drop the sign-ins made with a client; their accounts."""
+    if errand.vault is None:
+        return []
+    forgotten = []
+    for row in errand.vault.rows(errand.origin, None):
+        session = errand.vault.session(errand.origin, row.base, row.account)
+        if session and session.client_id == client_id:
+            errand.vault.forget(errand.origin, row.base, row.account)
+            forgotten.append(row.account)
+    return forgotten

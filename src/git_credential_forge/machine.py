@@ -1,0 +1,158 @@
+"""The file of settings that is this machine's alone, and how a file of settings is replaced.
+
+`configure` and `register` each put blocks into it, which begin and end with a comment; what a person puts beside them
+stays. `~/.gitconfig` is synchronised between machines, this one is not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import stat
+import tempfile
+
+from git_credential_forge import git, settings
+from git_credential_forge.errors import ForgeError
+from git_credential_forge.secret import Secret
+
+PRIVATE = 0o600
+_END = "# to here\n"
+_FROM = "# from here written by git credential-forge "
+_REGISTERED = re.compile(re.escape(_FROM) + r"register (\S+); unregister removes it\n")
+
+
+def path() -> str:
+    return os.path.join(settings.directory(), "gitconfig")
+
+
+def begin(command: str, taken_out_by: str) -> str:
+    """The line with which a command's block begins."""
+    return f"{_FROM}{command}; {taken_out_by} removes it\n"
+
+
+def put(first: str, inside: str, *, mode: int | None = None) -> None:
+    """Put a block, from its first line on, where it stood, or at the end."""
+    try:
+        os.makedirs(os.path.dirname(path()), mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise ForgeError(f"{os.path.dirname(path())}: {error.strerror}") from None
+    before, after = _around(first)
+    written = (first + inside + _END).encode("utf-8", "surrogateescape")
+    replace(path(), before + written + after, mode=mode)
+
+
+def take_out(first: str) -> None:
+    """Take a block out. A file with nothing else in it goes, and so does its directory."""
+    if read(path()) is None:
+        return
+    before, after = _around(first)
+    replace(path(), before + after)
+    if not before + after:
+        os.unlink(path())
+        with contextlib.suppress(OSError):  # something of the person's is in there
+            os.rmdir(os.path.dirname(path()))
+
+
+def _around(first: str) -> tuple[bytes, bytes]:
+    """What stands before a block and behind it."""
+    content = read(path()) or b""
+    before, found, rest = content.partition(first.encode())
+    inside, end, after = rest.partition(_END.encode())
+    if found and (not end or _FROM.encode() in inside):
+        raise ForgeError(f'{path()} has been changed: of what begins with "{first.strip()}" the end is missing')
+    if not found and before and not before.endswith(b"\n"):
+        before += b"\n"
+    return before, after
+
+
+# -- applications -----------------------------------------------------------------------------------------
+
+
+def registered() -> list[str]:
+    """The addresses that `register` has kept something for."""
+    return _REGISTERED.findall((read(path()) or b"").decode("utf-8", "replace"))
+
+
+def keep(url: str, values: dict[str, str | Secret]) -> None:
+    """Keep what was registered for a forge, in place of what was kept before. Up to here nothing has changed."""
+    lines = [f"\t{key} = {_quoted(value)}\n" for key, value in values.items()]
+    put(begin(f"register {url}", "unregister"), f'[credential "{url}"]\n' + "".join(lines), mode=PRIVATE)
+
+
+def drop(url: str) -> None:
+    take_out(begin(f"register {url}", "unregister"))
+
+
+def kept(url: str, key: str) -> str | None:
+    """What stands in this file for a forge."""
+    found = git.config("config", "-z", "--file", path(), "--list") if os.path.exists(path()) else []
+    wanted = f"credential.{url}.{key.lower()}"
+    return next((value for name, value in reversed(found) if name == wanted), None)
+
+
+def _quoted(value: str | Secret) -> str:
+    text = value.reveal() if isinstance(value, Secret) else value
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+# -- files ------------------------------------------------------------------------------------------------
+
+
+def read(name: str) -> bytes | None:
+    try:
+        with open(name, "rb") as file:
+            return file.read()
+    except FileNotFoundError:
+        if os.path.islink(name):
+            raise ForgeError(f"{name} is a link to {os.path.realpath(name)}, which is not there") from None
+        return None
+    except OSError as error:
+        raise ForgeError(f"{name}: {error.strerror}") from None
+
+
+def check_writable(name: str) -> os.stat_result | None:
+    target = os.path.realpath(name)
+    try:
+        found = os.stat(target)
+    except FileNotFoundError:
+        return None
+    if not found.st_mode & stat.S_IWUSR:  # root may write it all the same; its owner has said no
+        raise ForgeError(f"{target} is write-protected")
+    return found
+
+
+def replace(name: str, content: bytes, *, mode: int | None = None) -> None:
+    """Write the file that a path leads to, whole or not at all; its owner is kept, and unless one is given its mode."""
+    target, found = os.path.realpath(name), check_writable(name)
+    if mode is None:
+        mode = stat.S_IMODE(found.st_mode) if found else 0o666 & ~_umask()
+    aside = ""
+    try:
+        descriptor, aside = tempfile.mkstemp(prefix=".gitconfig-", dir=os.path.dirname(target))
+        with open(descriptor, "wb") as file:
+            file.write(content)
+            os.fchmod(file.fileno(), mode)
+            if found and (found.st_uid, found.st_gid) != (os.geteuid(), os.getegid()):
+                os.fchown(file.fileno(), found.st_uid, found.st_gid)
+            os.fsync(file.fileno())
+        os.replace(aside, target)
+        aside = ""
+    except OSError as error:
+        raise ForgeError(f"{target}: {error.strerror}") from None
+    finally:
+        if aside:  # also when it is interrupted: there may be a secret in it
+            with contextlib.suppress(OSError):
+                os.unlink(aside)
+
+
+def short(name: str) -> str:
+    """A path as people write it."""
+    home = os.path.expanduser("~")
+    return "~" + name[len(home) :] if name.startswith(home + "/") else name
+
+
+def _umask() -> int:
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,139 @@
+"""An application that a program registers: by itself (RFC 7591), or as one of the person's own, by the forge's calls.
+
+Answers are a server's, so hostile until each part that is used has been looked at.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import NamedTuple
+
+from git_credential_forge import say
+from git_credential_forge.errors import RefusedError, UnreachableError
+from git_credential_forge.oauth import http
+from git_credential_forge.oauth.http import Response
+from git_credential_forge.recognise import Forge
+from git_credential_forge.secret import Secret
+
+ID = re.compile(r"[\x21-\x7e]{1,512}")  # VSCHAR of RFC 6749, appendix A, without the space; ids of 90 have been seen
+SECRET = re.compile(r"[\x21-\x7e]{1,4096}")
+_PAGES = 20  # of applications, as a bound
+_PAGE = 50  # applications: the most that Gitea gives at once
+
+
+class Client(NamedTuple):
+    client_id: str
+    secret: Secret | None
+    redirect: str
+
+
+class Application(NamedTuple):
+    """One of a person's own, as a Forgejo or Gitea lists it."""
+
+    number: int
+    name: str
+    client_id: str
+    redirects: tuple[str, ...]
+    confidential: bool
+
+    def serves(self, redirect: str) -> bool:
+        """Whether a program without a secret can sign in by it."""
+        return not self.confidential and redirect in self.redirects
+
+
+def register(forge: Forge, url: str, name: str) -> Client:
+    """Register a client by itself (RFC 7591, section 3). Raises RefusedError, UnreachableError."""
+    wanted: dict[str, object] = {
+        "client_name": name,
+        "redirect_uris": [forge.redirect],
+        "grant_types": ["authorization_code", "refresh_token"],
+        "response_types": ["code"],
+        "token_endpoint_auth_method": "none",
+    }
+    if forge.scopes:
+        wanted["scope"] = forge.scopes
+    answer = http.post_json(url, wanted)
+    found = _json(answer)
+    if not isinstance(found, dict) or answer.status not in (200, 201):
+        raise _refused(forge, answer, found, "register an application")
+    client_id, secret = found.get("client_id"), found.get("client_secret")
+    redirects, granted = found.get("redirect_uris", [forge.redirect]), found.get("scope", forge.scopes)
+    if not (isinstance(client_id, str) and ID.fullmatch(client_id)):
+        raise _useless(forge, "its answer has no client id")
+    if secret is not None and secret != "" and not (isinstance(secret, str) and SECRET.fullmatch(secret)):
+        raise _useless(forge, "its answer has a malformed secret")
+    if redirects != [forge.redirect]:
+        raise _useless(forge, f"it did not take the redirect address {forge.redirect}")
+    if not isinstance(granted, str) or not set(forge.scopes.split()) <= set(granted.split()):
+        raise _useless(forge, f"it did not take the scopes {forge.scopes}")
+    return Client(client_id, Secret(secret) if secret else None, forge.redirect)
+
+
+def applications(forge: Forge, token: Secret) -> list[Application]:
+    """Those of the person whose token it is. Raises RefusedError, UnreachableError."""
+    found: list[Application] = []
+    for page in range(1, _PAGES + 1):
+        answer = http.get(f"{_address(forge)}?page={page}&limit={_PAGE}", bearer=token)
+        listed = _json(answer)
+        if answer.status != 200 or not isinstance(listed, list):  # noqa: PLR2004
+            raise _refused(forge, answer, listed, "list your applications")
+        new = [each for each in map(_application, listed) if each and each not in found]
+        found += new
+        if not new:
+            break
+    return found
+
+
+def create(forge: Forge, token: Secret, name: str) -> Application:
+    """One more, without a secret. Raises RefusedError, UnreachableError."""
+    wanted: dict[str, object] = {"name": name, "redirect_uris": [forge.redirect], "confidential_client": False}
+    answer = http.post_json(_address(forge), wanted, bearer=token)
+    found = _json(answer)
+    made = _application(found)
+    if answer.status != 201 or made is None:  # noqa: PLR2004
+        raise _refused(forge, answer, found, "create an application")
+    return made
+
+
+def delete(forge: Forge, token: Secret, application: Application) -> None:
+    """Take one away; its tokens end with it. Raises RefusedError, UnreachableError."""
+    answer = http.delete(f"{_address(forge)}/{application.number}", bearer=token)
+    if answer.status not in (204, 404):  # the second: it is gone already
+        raise _refused(forge, answer, _json(answer), "delete the application")
+
+
+def _address(forge: Forge) -> str:
+    return forge.page(forge.kind.own_applications or "")
+
+
+def _application(found: object) -> Application | None:
+    if not isinstance(found, dict):
+        return None
+    number, name, client_id = found.get("id"), found.get("name"), found.get("client_id")
+    redirects, confidential = found.get("redirect_uris"), found.get("confidential_client")
+    if not (isinstance(number, int) and not isinstance(number, bool) and number > 0 and isinstance(name, str)):
+        return None
+    if not (isinstance(client_id, str) and ID.fullmatch(client_id)):
+        return None
+    listed = tuple(each for each in redirects if isinstance(each, str)) if isinstance(redirects, list) else ()
+    return Application(number, name, client_id, listed, confidential is not False)
+
+
+def _json(answer: Response) -> object:
+    try:
+        return json.loads(answer.body)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _refused(forge: Forge, answer: Response, found: object, what: str) -> RefusedError | UnreachableError:
+    said = found if isinstance(found, dict) else {}
+    words = next((w for w in map(said.get, ("error_description", "message", "error")) if isinstance(w, str) and w), "")
+    why = f"it said: {say.clean(words)}" if words else f"it answered with HTTP {answer.status}"
+    message = f"{forge.name} did not {what}: {why}"
+    return UnreachableError(message) if answer.status >= 500 else RefusedError(message)  # noqa: PLR2004
+
+
+def _useless(forge: Forge, why: str) -> RefusedError:
+    return RefusedError(f"{forge.name} registered an application that is of no use: {why}")

@@ -26,9 +26,11 @@ git-credential-forge: sign in to your forge through the browser, once
 
   git credential-forge configure [URL...]     have git use it, everywhere or for these addresses
   git credential-forge unconfigure            take that back, byte for byte
-  git credential-forge login [URL|REMOTE]     sign in now                          [--paste]
+  git credential-forge login [URL|REMOTE]     sign in now                 [--device|--paste]
   git credential-forge logout URL | --all     forget a sign-in
   git credential-forge status                 what is signed in, and until when    [--json]
+  git credential-forge register URL           get a client id of your own          [--yes]
+  git credential-forge unregister URL         forget it again
   git credential-forge demo                   all of it, with a forge of its own   [--headless]
   git credential-forge get|store|erase        what git calls; options before it:
       --timeout SECONDS    how long to keep what is not used (7200)

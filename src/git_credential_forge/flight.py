@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from git_credential_forge.recognise import Forge
 
 TICK = 0.04  # seconds between looks at a lock: no wait that people see, and many who wait leave room to who acts
+DAY = 86_400  # seconds
 REFRESH = 15  # seconds: a refresh has three tries of a few seconds each, and then gives up
 
 
@@ -108,27 +109,32 @@ def refresh_name(origin: Origin, account: str) -> str:
     return f"refresh-{origin.scheme}-{origin.netloc}-{name}"
 
 
-def remember_refusal(place: Place | None, forge: Forge, refusal: ForgeError, *, quiet: bool) -> None:
-    """Leave a refusal for those who wait, and with `quiet` for who comes soon. Words only."""
+def remember_refusal(
+    place: Place | None, forge: Forge, refusal: ForgeError, *, quiet: bool, name: str | None = None
+) -> None:
+    """Leave a refusal for those who wait, and with `quiet` for who comes soon. Words only. `name`: of the lock that
+    they wait for, where that is not the forge's sign-in."""
     if place is None:
         return
     import json
 
     left = {"at": time.time(), "quiet": quiet, "of": _terms(forge), "message": refusal.message, "hints": refusal.hints}
-    path = _refusal(place, forge.origin)
+    path = _refusal(place, forge.origin, name)
     with contextlib.suppress(OSError), open(path, "w", encoding="utf-8", opener=_private) as file:
         json.dump(left, file)
 
 
-def refusal(place: Place | None, forge: Forge, quiet: int, since: float) -> RefusedError | None:
+def refusal(
+    place: Place | None, forge: Forge, quiet: int, since: float, name: str | None = None
+) -> RefusedError | None:
     """The refusal that holds now: one of the last `quiet` seconds, or one that came while we waited. With another
     client id or endpoint it does not: the person has mended what was refused."""
-    if place is None or not os.path.exists(_refusal(place, forge.origin)):
+    if place is None or not os.path.exists(_refusal(place, forge.origin, name)):
         return None
     import json
 
     try:
-        with open(_refusal(place, forge.origin), encoding="utf-8") as file:
+        with open(_refusal(place, forge.origin, name), encoding="utf-8") as file:
             left = json.load(file)
             at, message, hints = float(left["at"]), str(left["message"]), tuple(map(str, left["hints"]))
             same, pause = left["of"] == _terms(forge), quiet if left["quiet"] else 0
@@ -150,12 +156,23 @@ def forget_refusal(place: Place | None, origin: Origin) -> None:
             os.unlink(_refusal(place, origin))
 
 
+def first_today(place: Place, name: str) -> bool:
+    """Whether nobody has asked this within a day. An empty file remembers it, by its time of modification."""
+    path = place.path(name)
+    with contextlib.suppress(OSError):
+        if 0 <= time.time() - os.stat(path).st_mtime < DAY:
+            return False
+    with contextlib.suppress(OSError), open(path, "wb", opener=_private):
+        os.utime(path)
+    return True
+
+
 def _terms(forge: Forge) -> list[str | None]:
     return [forge.client_id, forge.authorize_url, forge.token_url]
 
 
-def _refusal(place: Place, origin: Origin) -> str:
-    return place.path(f"refusal-{origin.scheme}-{origin.netloc}")
+def _refusal(place: Place, origin: Origin, name: str | None = None) -> str:
+    return place.path(f"refusal-{name or f'{origin.scheme}-{origin.netloc}'}")
 
 
 def _private(path: str, flags: int) -> int:

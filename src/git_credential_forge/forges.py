@@ -6,23 +6,43 @@ from typing import NamedTuple
 
 
 class Kind(NamedTuple):
-    """What is the same at every forge of a kind. Addresses are relative to the forge's base."""
+    """What is the same at every forge of a kind. Addresses are relative to the forge's base, or whole where the forge
+    has them elsewhere; `{host}` in one stands for the host that is signed in to."""
 
     key: str
     name: str
     authorize: str
     token: str
-    hosts: tuple[str, ...] = ()  # exactly these; look-alikes are nobody
+    device: str | None = None  # where a device code comes from (RFC 8628)
+    revoke: str | None = None  # where a token is ended (RFC 7009)
+    hosts: tuple[str, ...] = ()  # exactly these, and all below one that begins with a dot; look-alikes are nobody
     realms: tuple[str, ...] = ()  # of the Basic challenge, exactly
+    marks: tuple[str, ...] = ()  # scopes of this kind alone: one of them tells it where its endpoints' paths do not
     vague_realms: tuple[str, ...] = ()  # which say no more than that it may be one
     client_id: str | None = None  # one that the forge itself registers for programs like this
     shown_as: str = ""  # what the consent page then calls the program
     scopes: str = ""
+    extra: tuple[tuple[str, str], ...] = ()  # what else it wants in an authorization request
     redirect: str = "http://127.0.0.1"  # to which the port is added
+    hint: str | None = None  # the parameter of an authorization request that names an account
+    username: str | None = None  # the one name that git may send beside a token; None: the account's
     whoami: str | None = None
-    whoami_field: str = "login"
+    whoami_fields: tuple[str, ...] = ("login",)
+    whoami_scopes: tuple[str, ...] = ()  # one of these is needed to ask; none: any token will do
     says_401_for_tokens_only: bool = False  # and never for a repository that one may not see
     applications: str | None = None  # the page where a person sees and ends what they granted
+    registration: str | None = None  # the page where a person registers an application
+    form: tuple[tuple[str, str], ...] = (  # what to enter there, by its own words
+        ("name", "{name}"),
+        ("redirect address", "{redirect}"),
+        ("kind", "public, also called native; or confidential, with a secret"),
+        ("scopes", "{scopes}"),
+    )
+    needs_secret: bool = False  # its applications have one, and the browser's way needs it
+    registers_itself: bool = True  # where its metadata says that programs may register (RFC 7591), that is of use
+    own_applications: str | None = None  # where a person's applications are listed, made and deleted by a call
+    own_scopes: str = ""  # what an application of a person's own asks for
+    elsewhere: tuple[str, ...] = ()  # its words for a refresh token that a sign-in on another machine has ended
 
 
 # Gitea registers these on every instance at start-up (models/auth/oauth2.go, BuiltinApplications), and Forgejo
@@ -41,10 +61,135 @@ FORGEJO = Kind(
     whoami="api/v1/user",
     says_401_for_tokens_only=True,
     applications="user/settings/applications",
+    registration="user/settings/applications",
+    form=(("Application Name", "{name}"), ("Redirect URIs", "{redirect}"), ("Confidential Client", "no")),
+    own_applications="api/v1/user/applications/oauth2",
+    own_scopes="write:repository read:user",
+    elsewhere=("token was already used", "cannot increase the grant counter"),
+)
+
+# A token for git alone may not be asked who it is, and a 401 says nothing about it (forges.md, 5.4 and 5.5). Who
+# registers by a call gets the scope `mcp` and no other (5.1).
+GITLAB = Kind(
+    key="gitlab",
+    name="GitLab",
+    authorize="oauth/authorize",
+    token="oauth/token",  # noqa: S106
+    device="oauth/authorize_device",
+    revoke="oauth/revoke",
+    hosts=("gitlab.com",),
+    realms=("GitLab",),
+    marks=("read_repository", "write_repository"),
+    scopes="read_repository write_repository",
+    username="oauth2",
+    whoami="api/v4/user",
+    whoami_fields=("username",),
+    whoami_scopes=("read_user", "read_api", "api"),
+    applications="-/user_settings/applications",
+    registration="-/user_settings/applications",
+    form=(("Name", "{name}"), ("Redirect URI", "{redirect}"), ("Confidential", "no"), ("Scopes", "{scopes}")),
+    registers_itself=False,
+)
+
+# No public clients: the browser's way needs the application's secret, the device flow does not (forges.md, 6).
+_GITHUB = Kind(
+    key="",
+    name="GitHub",
+    authorize="login/oauth/authorize",
+    token="login/oauth/access_token",  # noqa: S106
+    device="login/device/code",
+    scopes="repo gist workflow",
+    hint="login",
+    says_401_for_tokens_only=True,
+    applications="settings/applications",
+    registration="settings/applications/new",
+    form=(
+        ("Application name", "{name}"),
+        ("Homepage URL", "{redirect}"),
+        ("Authorization callback URL", "{redirect}"),
+        ("Enable Device Flow", "yes: it signs you in where no browser is, and without the secret"),
+    ),
+    needs_secret=True,
+)
+GITHUB_COM = _GITHUB._replace(
+    key="github.com",
+    hosts=("github.com", "gist.github.com"),
+    authorize="https://github.com/login/oauth/authorize",
+    token="https://github.com/login/oauth/access_token",  # noqa: S106
+    device="https://github.com/login/device/code",
+    whoami="https://api.github.com/user",
+    applications="https://github.com/settings/applications",
+    registration="https://github.com/settings/applications/new",
+)
+GHE_COM = _GITHUB._replace(key="ghe.com", hosts=(".ghe.com",), whoami="https://api.{host}/user")
+GITHUB = _GITHUB._replace(key="github", name="GitHub Enterprise", realms=("GitHub",), whoami="api/v3/user")
+
+BITBUCKET = Kind(
+    key="bitbucket",
+    name="Bitbucket",
+    authorize="site/oauth2/authorize",
+    token="site/oauth2/access_token",  # noqa: S106
+    hosts=("bitbucket.org",),
+    scopes="repository repository:write",
+    username="x-token-auth",
+    whoami="https://api.bitbucket.org/2.0/user",
+    whoami_fields=("username", "nickname"),
+    whoami_scopes=("account",),
+    applications="account/settings/app-authorizations/",
+    registration="account/workspaces/",
+    form=(
+        ("where", "the workspace, Settings, OAuth consumers, Add consumer"),
+        ("Name", "{name}"),
+        ("Callback URL", "{redirect}"),
+        ("Permissions", "Repositories: Read and Write"),
+    ),
+    needs_secret=True,
+)
+BITBUCKET_DC = Kind(
+    key="bitbucket-dc",
+    name="Bitbucket Data Center",
+    authorize="rest/oauth2/latest/authorize",
+    token="rest/oauth2/latest/token",  # noqa: S106
+    realms=("Atlassian Bitbucket",),
+    scopes="PUBLIC_REPOS REPO_READ REPO_WRITE",
+    redirect="http://localhost:34106/",
+    username="x-token-auth",
+    registration="plugins/servlet/applinks/listApplicationLinks",
+    form=(
+        ("where", "Create link, External application, Incoming; an administrator has to do it"),
+        ("Name", "{name}"),
+        ("Redirect URL", "{redirect}"),
+        ("Application permissions", "Repositories: Read and Write"),
+    ),
+    needs_secret=True,
+)
+
+# A refresh token comes with the first consent only, unless it is asked for.
+GOOGLESOURCE = Kind(
+    key="googlesource",
+    name="Google's Gerrit",
+    authorize="https://accounts.google.com/o/oauth2/v2/auth",
+    token="https://oauth2.googleapis.com/token",  # noqa: S106
+    revoke="https://oauth2.googleapis.com/revoke",
+    hosts=(".googlesource.com",),
+    scopes="https://www.googleapis.com/auth/gerritcodereview",
+    extra=(("access_type", "offline"), ("prompt", "consent")),
+    hint="login_hint",
+    applications="https://myaccount.google.com/connections",
+    registration="https://console.cloud.google.com/apis/credentials",
+    form=(("where", "Create credentials, OAuth client ID"), ("Application type", "Desktop app"), ("Name", "{name}")),
+    needs_secret=True,
 )
 
 # A server that the configuration describes, or its own metadata; nothing is known about it but that.
-OTHER = Kind(key="other", name="OAuth server", authorize="", token="")
+OTHER = Kind(
+    key="other",
+    name="OAuth server",
+    authorize="",
+    token="",
+    hint="login_hint",
+    whoami_fields=("preferred_username", "nickname", "login", "username"),
+)
 
-KINDS = (FORGEJO,)
+KINDS = (FORGEJO, GITLAB, GITHUB_COM, GHE_COM, GITHUB, BITBUCKET, BITBUCKET_DC, GOOGLESOURCE)
 BY_KEY = {kind.key: kind for kind in (*KINDS, OTHER)}

@@ -1,9 +1,11 @@
-"""The only place that runs git: its configuration and its cache."""
+"""The only place that runs git: its configuration, its cache, and helpers as git would run them."""
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
+import signal
 import subprocess
 
 from git_credential_forge.errors import ForgeError
@@ -21,22 +23,15 @@ def find(program: str) -> str | None:
     return None
 
 
-def run(*arguments: str, given: bytes = b"", detached: bool = False, include: str | None = None) -> tuple[int, bytes]:
-    """Exit status and standard output of git. Its standard error is not shown; nothing of ours is inherited.
-
-    `include`: a file of settings that goes before what the person says by `git -c`, as git itself hands that on.
-    """
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("GIT_TRACE")}
-    if include:
-        quoted = "'include.path=" + include.replace("'", "'\\''") + "'"
-        environment["GIT_CONFIG_PARAMETERS"] = f"{quoted} {environment.get('GIT_CONFIG_PARAMETERS', '')}".rstrip()
+def run(*arguments: str, given: bytes = b"", detached: bool = False) -> tuple[int, bytes]:
+    """Exit status and standard output of git. Its standard error is not shown; nothing of ours is inherited."""
     try:
         done = subprocess.run(
             [_git(), *arguments],
             input=given,
             stdout=subprocess.PIPE if not detached else subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            env=environment,
+            env=_environment(),
             start_new_session=detached,
             timeout=OVERDUE,
             check=False,
@@ -46,9 +41,38 @@ def run(*arguments: str, given: bytes = b"", detached: bool = False, include: st
     return done.returncode, done.stdout or b""
 
 
-def config(*arguments: str, include: str | None = None) -> list[tuple[str, str]]:
+def helper(value: str, operation: str, given: bytes, patience: float) -> tuple[int, bytes]:
+    """Exit status and standard output of a credential helper, started as git starts what `credential.helper` names:
+    by a shell, and by git where it is a name. Raises ForgeError when it takes longer than `patience` seconds."""
+    command = value[1:] if value.startswith("!") else value if os.path.isabs(value) else f"git credential-{value}"
+    absolute = [part for part in os.environ.get("PATH", os.defpath).split(os.pathsep) if part.startswith("/")]
+    process = subprocess.Popen(
+        ["/bin/sh", "-c", f"{command} {operation}"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=_environment() | {"PATH": os.pathsep.join(absolute)},  # see `find`
+        start_new_session=True,  # to end it with all that it has started
+    )
+    with process:
+        try:
+            out, _ = process.communicate(given, timeout=patience)
+        except BaseException as error:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            if isinstance(error, subprocess.TimeoutExpired):
+                raise ForgeError(f"no answer within {patience:g} s") from None
+            raise
+    return process.returncode, out
+
+
+def _environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith("GIT_TRACE")}
+
+
+def config(*arguments: str) -> list[tuple[str, str]]:
     """What `git config -z ARGUMENTS` lists: (key in lower case, value). A key without a value is 'true'."""
-    _, out = run(*arguments, include=include)
+    _, out = run(*arguments)
     pairs = []
     for entry in out.decode("utf-8", "surrogateescape").split("\0"):
         key, newline, value = entry.partition("\n")
@@ -57,10 +81,13 @@ def config(*arguments: str, include: str | None = None) -> list[tuple[str, str]]
     return pairs
 
 
-def urlmatch(section: str, url: str, include: str | None = None) -> dict[str, str]:
-    """Each key of `section` with the value that fits `url` best, as git itself matches it."""
-    used = include if include and os.path.isfile(include) else None
-    pairs = config("config", "-z", "--get-urlmatch", section, url, include=used)
+def urlmatch(section: str, url: str, file: str | None = None) -> dict[str, str]:
+    """Each key of `section` with the value that fits `url` best, as git itself matches it; with `file`, of what stands
+    in that one alone."""
+    if file and not os.path.isfile(file):
+        return {}
+    where = ("--file", file, "--includes") if file else ()
+    pairs = config("config", "-z", *where, "--get-urlmatch", section, url)
     return {key.rpartition(".")[2]: value for key, value in pairs}
 
 

@@ -6,59 +6,152 @@ import contextlib
 import os
 import time
 
-from git_credential_forge import recognise, say
+from git_credential_forge import flight, recognise, say
 from git_credential_forge.errand import Errand
 from git_credential_forge.errors import RefusedError, UnreachableError
-from git_credential_forge.forges import BY_KEY, OTHER
+from git_credential_forge.forges import BY_KEY, OTHER, Kind
 from git_credential_forge.origin import Origin
 from git_credential_forge.recognise import Forge, Metadata
 from git_credential_forge.session import Session
 from git_credential_forge.vault import Vault
+
+MOMENT = 60  # seconds for which what a forge says of itself is good: for the many gits that come together
+PATIENCE = 12  # seconds: a look has some requests of `metadata.DEADLINE` at most
 
 
 def forge_of(session: Session, errand: Errand) -> Forge | None:
     """The forge that a session is of; None if the configuration now names another client or endpoint, which makes the
     session void: its tokens were not made for that."""
     kind = BY_KEY.get(session.kind, OTHER)
-    found = Metadata(session.issuer, session.token_url, session.token_url)
+    url = session.token_url
+    found = Metadata(session.issuer, url, url, revoke_url=session.revoke_url, resource=session.resource)
     forge = recognise.build(kind, errand.origin, session.base, errand.settings, found, certain=True)
     same = (forge.token_url, forge.client_id) == (session.token_url, session.client_id)
     return forge if same else None
 
 
-def forge(errand: Errand, session: Session | None) -> Forge | None:
-    """Which forge the origin is, with at most one look at the network; None if it is none that we know."""
-    origin, configured, challenge = errand.origin, errand.settings, errand.request.wwwauth
-    kind = recognise.kind_of(origin, configured, challenge, session.kind if session else None)
-    if kind and (kind is not OTHER or (configured.authorize_url and configured.token_url)):
-        return recognise.build(kind, origin, errand.base, configured, certain=True, path=errand.request.path)
-    wanted = configured.client_id is not None
-    if origin.scheme == "http" and not origin.loopback:
+def forge(errand: Errand, session: Session | None, *, wanted: bool = False) -> Forge | None:
+    """Which forge the origin is, with as few looks at the network as can be; None if it is none that we know.
+    `wanted`: a person says that it is one, as who sets a client id does."""
+    configured = errand.settings
+    wanted = wanted or configured.client_id is not None
+    kind = recognise.kind_of(errand.origin, configured, errand.request.wwwauth, session.kind if session else None)
+    described = bool(configured.authorize_url and configured.token_url)
+    if kind and (described or kind is not OTHER) and _is_placed(errand, kind, described=described):
+        return _as_recorded(errand, kind)
+    if not _may_look(errand, kind, wanted=wanted):
         return None
-    if not errand.surroundings.interactive or (not wanted and recognise.challenge_of_another(challenge)):
-        return None
-    if not wanted and not errand.anew and _known_stranger(errand):
-        return None
-    from git_credential_forge.oauth import metadata
+    place = errand.vault.place if errand.vault else None
+    with flight.acting(place, f"look-{errand.origin.scheme}-{errand.origin.netloc}", PATIENCE, errand.gone):
+        return _ask_it(errand, kind, wanted=wanted) if _may_look(errand, kind, wanted=wanted) else None
 
+
+def _ask_it(errand: Errand, kind: Kind | None, *, wanted: bool) -> Forge | None:
+    """One look for all gits that come together: who has waited for it finds what was learnt."""
+    configured = errand.settings
+    where = recognise.resource_metadata(errand.request.wwwauth)
     try:
-        found = metadata.discover(origin, errand.base, wanted=wanted)
+        base, found = _seen(errand) or _look(errand, where, wanted=wanted)
     except UnreachableError as error:
-        if wanted or errand.anew:
+        if wanted or errand.anew or kind:
             raise
         say.trace(f"identify: {error.message}")
         _remember_stranger(errand, errand.settings.quiet_period)  # nothing was learnt, but not each git is to wait
         return None
-    kind = recognise.kind_by_metadata(found) if found else None
-    if found and kind and (kind is not OTHER or wanted):
-        return recognise.build(kind, origin, errand.base, configured, found, certain=wanted, path=errand.request.path)
-    if wanted:
+    said = recognise.kind_by_metadata(found) if found else None
+    certain = wanted or bool(where)
+    if found and said and (said is not OTHER or certain):
+        _remember(errand, base, found)
+        path = errand.request.path
+        return recognise.build(said, errand.origin, base, configured, found, certain=certain, path=path)
+    if kind and kind is not OTHER:  # whose challenge has its name, although it does not describe itself
+        return _as_recorded(errand, kind)
+    # Who types `login` comes without a challenge, and so does git before 2.41.
+    from git_credential_forge.oauth import metadata
+
+    told = metadata.challenges(errand.origin, errand.request.path) if errand.anew or wanted else ()
+    kind = recognise.kind_of(errand.origin, configured, told, None)
+    if kind:
+        return _as_recorded(errand, kind)
+    if configured.client_id is not None:
         raise RefusedError(
-            f"not signed in to {origin.netloc}: a client id is set for it, but it does not say where to sign in",
-            f"set credential.{origin.url}.oauthAuthURL and …oauthTokenURL",
+            f"not signed in to {errand.origin.netloc}: a client id is set for it, but it does not say where to sign in",
+            f"set credential.{errand.origin.url}.oauthAuthURL and …oauthTokenURL",
         )
     _remember_stranger(errand, errand.vault.timeout if errand.vault else 0)
     return None
+
+
+def _as_recorded(errand: Errand, kind: Kind) -> Forge:
+    path = errand.request.path
+    return recognise.build(kind, errand.origin, errand.base, errand.settings, certain=True, path=path)
+
+
+def _may_look(errand: Errand, kind: Kind | None, *, wanted: bool) -> bool:
+    """Whether the host may be asked what it is."""
+    origin, challenge = errand.origin, errand.request.wwwauth
+    if (origin.scheme == "http" and not origin.loopback) or not errand.surroundings.interactive:
+        return False
+    if wanted or kind or recognise.resource_metadata(challenge):
+        return True
+    return not recognise.challenge_of_another(challenge) and (errand.anew or not _known_stranger(errand))
+
+
+def _is_placed(errand: Errand, kind: Kind, *, described: bool) -> bool:
+    """Whether it is known where on its host the forge is. git says no paths unless it is told to (useHttpPath)."""
+    return described or bool(errand.base) or recognise.at_root(kind, errand.origin, errand.request.path)
+
+
+def _look(errand: Errand, where: str | None, *, wanted: bool) -> tuple[str, Metadata | None]:
+    """What the server says of itself, and below which path: where the challenge points to, at its root, then at the
+    paths that the repository's begins with."""
+    from git_credential_forge.oauth import metadata
+
+    if where:
+        found = metadata.discover_resource(errand.origin, where)
+        if found:
+            return (found.issuer or "")[len(errand.origin.url) :].rstrip("/"), found
+    for base in (errand.base, *recognise.prefixes(errand.request.path)):
+        found = metadata.discover(errand.origin, base, wanted=wanted)
+        if found:
+            return base, found
+    return errand.base, None
+
+
+def _seen(errand: Errand) -> tuple[str, Metadata] | None:
+    """What the server said of itself a moment ago, and below which path; who types `login` asks anew."""
+    if errand.vault is None or errand.anew:
+        return None
+    import json
+
+    try:
+        path = _findings(errand.vault, errand.origin)
+        if not 0 <= time.time() - os.stat(path).st_mtime < MOMENT:
+            return None
+        with open(path, encoding="utf-8") as file:
+            base, *said = json.load(file)
+            found = Metadata(*said)._replace(scopes=tuple(said[Metadata._fields.index("scopes")]))
+    except (OSError, ValueError, TypeError, IndexError):
+        return None
+    fits = base == errand.base or (not errand.base and recognise.covers(base, errand.request.path))
+    return (base, found) if fits else None
+
+
+def _remember(errand: Errand, base: str, found: Metadata) -> None:
+    if errand.vault is None or _seen(errand):
+        return
+    import json
+
+    path = _findings(errand.vault, errand.origin)
+    aside = f"{path}-{os.getpid()}"
+    with contextlib.suppress(OSError):
+        with open(aside, "w", encoding="utf-8") as file:
+            json.dump([base, *found], file)
+        os.replace(aside, path)
+
+
+def _findings(held: Vault, origin: Origin) -> str:
+    return held.place.path(f"found-{origin.scheme}-{origin.netloc}")
 
 
 def _known_stranger(errand: Errand) -> bool:

@@ -15,7 +15,9 @@ from typing import NamedTuple
 from git_credential_forge.daemon import Place
 from git_credential_forge.origin import Origin, of_request
 
+KEPT = 4_102_444_800  # 2100: for a session in a keychain, which goes on until the forge says that it has ended
 _PREFIX = "account-"
+_YEAR = 31_536_000  # seconds
 
 
 class Row(NamedTuple):
@@ -26,6 +28,11 @@ class Row(NamedTuple):
     session_end: int
     base: str
     account: str
+
+    @property
+    def kept(self) -> bool:
+        """Whether the session is in a keychain, however long memory has it."""
+        return self.session_end >= KEPT
 
 
 def read(place: Place, origin: Origin) -> list[Row]:
@@ -102,7 +109,8 @@ def _due(rows: list[Row], now: float) -> float:
     be sent to the other, and the launcher does not know paths."""
     if any(row.base for row in rows):
         return 0
-    return min((end for row in rows for end in (row.answer_end, row.session_end) if end > now), default=0)
+    first = min((end for row in rows for end in (row.answer_end, row.session_end) if end > now), default=0)
+    return min(first, now + _YEAR)  # a time that every file system knows
 
 
 def _path(place: Place, origin: Origin) -> str:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from git_credential_forge import flight, fulfil, protocol, say, settings, surroundings
+from git_credential_forge import flight, fulfil, protocol, say, settings, sign_in, surroundings
 from git_credential_forge.errand import Errand, address, base_of
 from git_credential_forge.errors import BadRequestError, ForgeError
 from git_credential_forge.fulfil import Got
 from git_credential_forge.index import Row
 from git_credential_forge.origin import Origin, is_hidden, of_request
 from git_credential_forge.protocol import Request
+from git_credential_forge.settings import Settings
 from git_credential_forge.vault import Vault
 
 
@@ -40,11 +41,13 @@ def get(request: Request, held: Vault | None, gone: Callable[[], bool]) -> bytes
 def _fulfil(errand: Errand) -> bytes:
     """Steps 2 to 6: up to 4 one process for each sign-in, and nothing is asked or read before it is its turn."""
     request, origin, held = errand.request, errand.origin, errand.vault
-    with fulfil.turn(errand) as (mine, answer):
-        if answer:
-            return protocol.encode_answer(answer, request, minted=request.refused is not None)
+    with fulfil.turn(errand) as turn:
+        if turn.answer:
+            return protocol.encode_answer(turn.answer, request, minted=request.refused is not None)
         configured = settings.read(address(origin, request))
         errand = errand._replace(settings=configured, surroundings=surroundings.look(configured))
+        if held:
+            _open_keychain(held, configured, quiet=not errand.surroundings.interactive)
         if configured.flow == "never" and held:
             for row in held.rows(origin, None):  # from before it was set
                 held.forget(origin, row.base, row.account)
@@ -52,8 +55,8 @@ def _fulfil(errand: Errand) -> bytes:
         passed = _passed(errand, held) if held and session is None else b""
         if passed or configured.flow == "never":
             return passed
-        done = _tried(errand, lambda: fulfil.go_on(errand, session, mine=mine))
-    return _tried(errand, lambda: fulfil.sign_in(errand, session)) or b"" if done is None else done
+        done = _tried(errand, lambda: fulfil.go_on(errand, session, turn))
+    return _tried(errand, lambda: sign_in.sign_in(errand, session)) or b"" if done is None else done
 
 
 def _passed(errand: Errand, held: Vault) -> bytes:
@@ -63,6 +66,8 @@ def _passed(errand: Errand, held: Vault) -> bytes:
     row = held.row(origin, errand.base, errand.request.asked)
     if row is None:
         return held.pass_get(errand.request)
+    if held.kept_in(row):  # which may be locked, and is not over because of that
+        return b""
     lost, interactive = held.lost(origin, row), errand.surroundings.interactive
     if (interactive or not lost) and held.forget(origin, row.base, row.account, as_of=row) and lost:
         which = f"the sign-in to {origin.netloc}{row.base} is forgotten"
@@ -92,9 +97,12 @@ def store(request: Request, held: Vault | None) -> None:
     if origin:
         if protocol.has_control(request):
             raise BadRequestError(f"refused a request for {origin.netloc} with a control character in it")
-        living = request.username and held.session(origin, base_of(origin, request, held), request.username)
-        if living and settings.read(address(origin, request)).flow != "never":
-            return
+        base = base_of(origin, request, held)
+        configured = settings.read(address(origin, request)) if held.row(origin, base, request.asked) else None
+        if configured and configured.flow != "never":
+            _open_keychain(held, configured, quiet=True)
+            if held.session(origin, base, request.asked):
+                return
     held.pass_store(request)
 
 
@@ -104,12 +112,22 @@ def erase(request: Request, held: Vault | None) -> None:
         return
     origin = of_request(request.protocol, request.host)
     rows = held.rows(origin, request.asked) if origin else []
+    if origin and rows:
+        configured = settings.read(address(origin, request))
+        _open_keychain(held, configured, quiet=not surroundings.look(configured).interactive)
     for row in rows:
         if origin and request.password is None:
             held.forget(origin, row.base, row.account)
         elif origin and _refuse(held, origin, row, request):
             return
     held.pass_erase(request)
+
+
+def _open_keychain(held: Vault, configured: Settings, *, quiet: bool) -> None:
+    if configured.store:
+        from git_credential_forge import keychain
+
+        held.keychain = keychain.chosen(configured, quiet=quiet)
 
 
 def _refuse(held: Vault, origin: Origin, row: Row, request: Request) -> bool:

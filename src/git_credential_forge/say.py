@@ -44,6 +44,11 @@ def on(fd: int, text: str) -> None:
     _write(fd, f"forge: {_HOSTILE.sub(' ', text)}\n")
 
 
+def ask(fd: int, text: str) -> None:
+    """A question on a terminal device; what is typed stands behind it."""
+    _write(fd, f"forge: {_HOSTILE.sub(' ', text)} ")
+
+
 def result(text: str = "") -> None:
     """One line of a command that a person typed, on standard output."""
     sys.stdout.write(_HOSTILE.sub(" ", text) + "\n")

@@ -37,6 +37,9 @@ class Session(NamedTuple):
     issued_at: int
     refused: bool = False  # the forge has refused the access token
     repaired: bool = False  # it was issued because the one before had been refused
+    username: str = ""  # what git is given with the token, where that is not the account
+    revoke_url: str | None = None
+    resource: str | None = None
 
     def usable(self, now: float) -> bool:
         """Whether the access token may be given to git."""
@@ -49,7 +52,7 @@ class Session(NamedTuple):
         return 0 <= now - self.issued_at < YOUNG and (alike or self.refresh_token is None)
 
     def answer(self) -> Answer:
-        return Answer(self.account, self.access_token, self.expiry)
+        return Answer(self.username or self.account, self.access_token, self.expiry)
 
 
 def renew(forge: Forge, old: Session, token: Token) -> Session:
@@ -81,6 +84,9 @@ def make(forge: Forge, account: str, token: Token, previous: Session | None) -> 
         scopes=forge.scopes,
         signed_in_at=now,
         issued_at=now,
+        username=forge.kind.username or "",
+        revoke_url=forge.revoke_url,
+        resource=forge.resource,
     )
 
 

@@ -16,6 +16,8 @@ KEYS: dict[str, tuple[str, ...]] = {
     "scopes": ("oauthScopes",),
     "authorize_url": ("oauthAuthURL", "oauthAuthorizeEndpoint"),
     "token_url": ("oauthTokenURL", "oauthTokenEndpoint"),
+    "device_url": ("oauthDeviceAuthURL", "oauthDeviceEndpoint"),
+    "secret_in_header": ("oauthUseClientAuthHeader",),
     "redirect_url": ("oauthRedirectURL", "oauthRedirectUri"),
     "default_username": ("oauthDefaultUserName",),
     "flow": ("forgeFlow",),
@@ -23,8 +25,11 @@ KEYS: dict[str, tuple[str, ...]] = {
     "sign_in_timeout": ("forgeSignInTimeout",),
     "quiet_period": ("forgeQuietPeriod",),
     "interactive": ("interactive",),
+    "store": ("forgeStore",),
+    "store_insecure": ("forgeStoreInsecure",),
 }
-FLOWS = ("auto", "browser", "paste", "never")
+FLOWS = ("auto", "browser", "device", "paste", "never")
+_OF_CLIENT = ("client_secret", "scopes", "redirect_url")  # what belongs to one application
 _FALSE = frozenset({"false", "no", "off", "0", ""})
 
 
@@ -36,6 +41,8 @@ class Settings(NamedTuple):
     scopes: str | None = None
     authorize_url: str | None = None
     token_url: str | None = None
+    device_url: str | None = None
+    secret_in_header: bool = False
     redirect_url: str | None = None
     default_username: str | None = None
     flow: str = "auto"
@@ -43,6 +50,8 @@ class Settings(NamedTuple):
     sign_in_timeout: int = 300  # seconds
     quiet_period: int = 60  # seconds
     interactive: bool = True
+    store: str | None = None
+    store_insecure: bool = False
 
 
 class HttpSettings(NamedTuple):
@@ -63,18 +72,26 @@ def directory() -> str:
 
 
 def read(url: str) -> Settings:
-    """The settings for an address; the machine-local file counts even where nothing includes it."""
-    found = git.urlmatch("credential", url, include=os.path.join(directory(), "gitconfig"))
-    values: dict[str, object] = {}
-    for field, keys in KEYS.items():
-        value = next((found[key.lower()] for key in keys if key.lower() in found), None)
-        if value is not None:
-            values[field] = _convert(field, value)
+    """The settings for an address. The machine-local file counts even where nothing includes it, behind all that the
+    person's own configuration says."""
+    kept = _fields(git.urlmatch("credential", url, os.path.join(directory(), "gitconfig")))
+    said = _fields(git.urlmatch("credential", url))
+    if "client_id" in kept and said.get("client_id", kept["client_id"]) != kept["client_id"]:
+        for field in _OF_CLIENT:  # another client of the person's own: what was kept for ours is not for that one
+            if said.get(field) == kept.pop(field, None):
+                said.pop(field, None)
+    values = {field: _convert(field, value) for field, value in (kept | said).items()}
     return Settings(**{k: v for k, v in values.items() if v is not None})  # type: ignore[arg-type]
 
 
+def _fields(found: dict[str, str]) -> dict[str, str]:
+    """Field of Settings -> what is set for it, in the spelling that counts first."""
+    values = ((field, [found[key.lower()] for key in keys if key.lower() in found]) for field, keys in KEYS.items())
+    return {field: said[0] for field, said in values if said}
+
+
 def _convert(field: str, value: str) -> object:
-    if field == "allow_http":
+    if field in ("allow_http", "secret_in_header", "store_insecure"):
         return value.lower() not in _FALSE
     if field == "interactive":
         return value.lower() not in (*_FALSE, "never")

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from git_credential_forge.settings import Settings
 
+_FLATPAK = "/.flatpak-info"
 _OFF = ("0", "false", "no", "off")
 
 
@@ -51,9 +52,24 @@ def _browser() -> bool:
         return True  # before the question about SSH: VS Code's opens one on the other end
     if sys.platform == "darwin":
         return "SSH_CONNECTION" not in environment
-    return bool(environment.get("DISPLAY") or environment.get("WAYLAND_DISPLAY") or wsl())
+    display = environment.get("DISPLAY") or environment.get("WAYLAND_DISPLAY")
+    return bool(display or wsl() or remote_editor() or _sandboxed())
 
 
 def wsl() -> bool:
-    """Whether this Linux runs inside Windows, where `wslview` opens the browser."""
+    """Whether this Linux runs inside Windows, whose programs can open the browser."""
     return "WSL_DISTRO_NAME" in os.environ or "WSL_INTEROP" in os.environ
+
+
+def remote_editor() -> bool:
+    """Whether this is the far end of a VS Code (SSH, container, Codespaces), whose `code` opens a browser at the near
+    one. In its terminals $BROWSER does that too; this is for where a start-up file has taken it away."""
+    return bool(os.environ.get("VSCODE_IPC_HOOK_CLI"))
+
+
+def _sandboxed() -> bool:
+    """Whether an editor of Flatpak or Snap has started us: `xdg-open` in there asks the desktop outside, by the bus of
+    the session, and needs no display."""
+    if not os.environ.get("DBUS_SESSION_BUS_ADDRESS"):
+        return False
+    return bool(os.environ.get("FLATPAK_ID") or os.environ.get("SNAP_NAME")) or os.path.exists(_FLATPAK)

@@ -1,4 +1,4 @@
-"""What is held, in the memory of git's own cache daemon, and for how long.
+"""What is held, in the memory of git's own cache daemon, and for how long; sessions in a keychain too, if one is set.
 
 Answers are exactly what git is given. Sessions are all that is needed to go on when an answer has ended: one
 line of JSON in the password of an entry under a host that nobody can own (`origin.HIDDEN`).
@@ -8,27 +8,33 @@ from __future__ import annotations
 
 import contextlib
 import time
+from typing import TYPE_CHECKING
 
 from git_credential_forge import daemon, index, say
 from git_credential_forge.daemon import Place
 from git_credential_forge.errors import VaultError
-from git_credential_forge.index import Row
+from git_credential_forge.index import KEPT, Row
 from git_credential_forge.origin import Origin
 from git_credential_forge.protocol import Answer, Request, encode, parse
 from git_credential_forge.secret import Secret
 from git_credential_forge.session import Session, decode
 from git_credential_forge.session import encode as encode_session
 
+if TYPE_CHECKING:
+    from git_credential_forge.keychain import Keychain
+
 TIMEOUT = 7200  # seconds, unless --timeout says otherwise: what git's documentation suggests for its cache
 _MOST_ERASED = 64  # entries; a bound, should the cache not do as it is told
 
 
 class Vault:
-    """Answers and sessions at one place, each kept `timeout` seconds after it was last needed."""
+    """Answers and sessions at one place, each kept `timeout` seconds after it was last needed. `keychain` is set once
+    the settings are known, which is on a miss."""
 
     def __init__(self, place: Place, timeout: int = TIMEOUT) -> None:
         self.place = place
         self.timeout = timeout
+        self.keychain: Keychain | None = None
 
     # -- reading ------------------------------------------------------------------------------------------
 
@@ -54,22 +60,28 @@ class Vault:
         if index.overdue(self.place, origin, now):
             with daemon.lock(self.place, _index_lock(origin)), contextlib.suppress(OSError):
                 index.settle(self.place, origin, now)
-        return self._get(origin.netloc, origin.scheme, row.account)
+        return self._get(_answer_entry(origin, row.account))
 
     def session(self, origin: Origin, base: str, asked: str | None) -> Session | None:
         row = self.row(origin, base, asked)
         if row is None or time.time() >= row.session_end:
             return None
-        kept = self._get(origin.hidden, "https", row.account, row.base)
-        return decode(kept.password) if kept else None
+        held = self._get(_session_entry(origin, row.account, row.base))
+        if held:
+            return decode(held.password)
+        return self.keychain.get(origin, row.account, row.base) if self.keychain and row.kept else None
+
+    def kept_in(self, row: Row | None) -> str | None:
+        """The keychain that has the session of a sign-in; None for memory alone."""
+        return self.keychain.name if self.keychain and row and row.kept else None
 
     def lost(self, origin: Origin, row: Row) -> bool:
         """Whether the cache should have this sign-in still, and has nothing: the daemon that had it is gone."""
         kept = row.answer_end > 0 and time.time() < row.session_end
-        return kept and not daemon.ask(self.place, _entry(origin.hidden, "https", row.account, row.base))
+        return kept and not daemon.ask(self.place, _session_entry(origin, row.account, row.base))
 
-    def _get(self, host: str, protocol: str, account: str, base: str = "") -> Answer | None:
-        found = parse(daemon.ask(self.place, _entry(host, protocol, account, base)))
+    def _get(self, entry: bytes) -> Answer | None:
+        found = parse(daemon.ask(self.place, entry))
         if found.username is None or found.password is None:
             return None
         expiry = found.password_expiry_utc or ""
@@ -79,22 +91,29 @@ class Vault:
     # Up to `save` nothing has changed. A new name goes first: what no name points to is never found again. Then the
     # session: with it alone nothing is lost.
 
-    def save(self, origin: Origin, session: Session) -> None:
-        """Keep a session and its answer, both lifetimes starting anew. Raises VaultError."""
+    def save(self, origin: Origin, session: Session, *, unchanged: bool = False) -> None:
+        """Keep a session and its answer, both lifetimes starting anew; a keychain need not hear of one that is
+        `unchanged`. Raises VaultError."""
         now = time.time()
+        before = self.row(origin, session.base, session.account)
         with daemon.lock(self.place, _index_lock(origin)):
             answer_life = int(min(self.timeout, session.expiry - session.margin - now)) if session.usable(now) else 0
             session_life = max(answer_life, 0) + self.timeout
             self._note_name(origin, Row(0, int(now) + session_life, session.base, session.account), now)
-            entry = _entry(origin.hidden, "https", session.account, session.base)
+            entry = _session_entry(origin, session.account, session.base)
             daemon.store(self.place, entry + encode([("password", encode_session(session))]), session_life)
             say.trace("vault: session kept")
             if answer_life > 0 and not session.base:
-                self._store_answer(origin, session.answer(), answer_life)
+                self._store_answer(origin, session, answer_life)
                 say.trace("vault: answer kept")
             row = Row(int(now) + max(answer_life, 0), int(now) + session_life, session.base, session.account)
+            if unchanged and self.kept_in(before):
+                row = row._replace(session_end=KEPT)
             self._write_row(origin, row, now)
             say.trace("vault: names written")
+            if self.keychain and not row.kept and self.keychain.put(origin, session):
+                self._write_row(origin, row._replace(session_end=KEPT), now)
+                say.trace("vault: session kept in the keychain")
 
     def refuse(self, origin: Origin, session: Session) -> Session:
         """The forge has refused this access token: drop the answer, keep the session to refresh with. Returns it."""
@@ -105,28 +124,31 @@ class Vault:
         return refused
 
     def forget(self, origin: Origin, base: str, account: str, as_of: Row | None = None) -> bool:
-        """Drop the answer and the session of one sign-in; with `as_of`, only if it was not saved anew since, nor
-        forgotten. Says whether it did."""
+        """Drop the answer and the session of one sign-in; whether nothing of it is left. With `as_of`, because memory
+        has none: only if it was not saved anew since, nor forgotten, and nothing from a keychain."""
         with daemon.lock(self.place, _index_lock(origin)):
             if as_of and as_of not in index.read(self.place, origin):
                 return False
-            daemon.erase(self.place, _entry(origin.hidden, "https", account, base))
+            row = self.row(origin, base, account)
+            daemon.erase(self.place, _session_entry(origin, account, base))
             if not base:
                 self._drop_answer(origin, account)
             rows = [row for row in index.read(self.place, origin) if (row.base, row.account) != (base, account)]
             self._write_index(origin, rows, time.time())
-            return True
+            kept = self.keychain if row and row.kept and not as_of else None
+            return kept.erase(origin, account, base) if kept else True
 
-    def _store_answer(self, origin: Origin, answer: Answer, lifetime: int) -> None:
-        entry = _entry(origin.netloc, origin.scheme, answer.username)
+    def _store_answer(self, origin: Origin, session: Session, lifetime: int) -> None:
+        answer = session.answer()
         secret: list[tuple[str, str | Secret | None]] = [
+            ("username", answer.username),
             ("password", answer.password),
             ("password_expiry_utc", str(answer.expiry)),
         ]
-        daemon.store(self.place, entry + encode(secret), lifetime)
+        daemon.store(self.place, _answer_entry(origin, session.account) + encode(secret), lifetime)
 
     def _drop_answer(self, origin: Origin, account: str) -> None:
-        daemon.erase(self.place, _entry(origin.netloc, origin.scheme, account))
+        daemon.erase(self.place, _answer_entry(origin, account))
 
     def _note_name(self, origin: Origin, row: Row, now: float) -> None:
         """Of a sign-in that is about to be kept, if it has no name yet."""
@@ -181,9 +203,15 @@ class Vault:
             daemon.erase(self.place, _foreign(named, ()) + encode([("password", held.password)]))
 
 
-def _entry(host: str, protocol: str, account: str, base: str = "") -> bytes:
-    fields: list[tuple[str, str | Secret | None]] = [("protocol", protocol), ("host", host)]
-    return encode([*fields, ("path", base.strip("/") or None), ("username", account)])
+def _answer_entry(origin: Origin, account: str) -> bytes:
+    """The account stands in the path: the username is the one that the forge wants beside a token, and that can be the
+    same for all accounts."""
+    return encode([("protocol", origin.scheme), ("host", origin.netloc), ("path", account)])
+
+
+def _session_entry(origin: Origin, account: str, base: str) -> bytes:
+    where = [("protocol", "https"), ("host", origin.hidden), ("path", base.strip("/") or None)]
+    return encode([*where, ("username", account)])
 
 
 def _foreign(request: Request, capabilities: tuple[str, ...]) -> bytes:

@@ -10,7 +10,7 @@ from git_credential_forge.errors import ForgeError
 from git_credential_forge.vault import TIMEOUT
 
 VERBS = {"configure": "configure", "unconfigure": "configure", "login": "login", "logout": "logout", "status": "status"}
-VERBS |= {"demo": "demo"}
+VERBS |= {"register": "register", "unregister": "register", "demo": "demo"}
 
 
 def run(arguments: list[str]) -> int:

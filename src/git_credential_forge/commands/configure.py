@@ -8,22 +8,18 @@ bytes that were put in.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
 import re
 import shlex
-import stat
 import sys
-import tempfile
 
-from git_credential_forge import git, say, settings
+from git_credential_forge import git, machine, say
 from git_credential_forge.errors import ForgeError
 from git_credential_forge.origin import Origin, parse
 
 _BOM = b"\xef\xbb\xbf"
-_BEGIN = "# from here written by git credential-forge configure; unconfigure removes it\n"
+_BEGIN = machine.begin("configure", "unconfigure")
 _MADE = "# the global git config was made by configure\n"
-_END = "# to here\n"
 _SECTION = re.compile(rb"[ \t]*\[[ \t]*([A-Za-z0-9.-]+)[ \t]*(\"(?:[^\"\\]|\\.)*\")?[ \t]*\][ \t]*")
 _EMPTY_HELPER = re.compile(rb"[ \t]*helper[ \t]*=[ \t]*(\"\"[ \t]*)?([#;].*)?", re.IGNORECASE)
 
@@ -40,50 +36,41 @@ def unconfigure_options(parser: argparse.ArgumentParser) -> None:
 def configure(options: argparse.Namespace) -> int:
     origins = [_origin(url) for url in options.url]
     launcher = _launcher()
-    ours, theirs = _our_file(), _global_file()
-    before = _read(theirs)
+    ours, theirs = machine.path(), _global_file()
+    before = machine.read(theirs)
     content = before or b""
-    _check_writable(theirs)
+    machine.check_writable(theirs)
     made = _MADE if before is None or _noted_made(ours) else ""
     general = not origins or _is_general(ours)
     sections = _helper_config(launcher, [] if general else [*_configured_urls(ours), *(o.url for o in origins)])
-    _write_ours(ours, _BEGIN + made + sections + _END)
+    machine.put(_BEGIN, made + sections)
     if _remove(content, ours) == content:
-        _replace(theirs, _insert(content, ours))
+        machine.replace(theirs, _insert(content, ours))
     where = "every address" if general else " and ".join(origin.url for origin in origins)
     say.result(f"git uses git-credential-forge for {where}")
-    say.result(f"  by {_short(ours)}, included first in {_short(theirs)}")
+    say.result(f"  by {machine.short(ours)}, included first in {machine.short(theirs)}")
     _name_others(ours, theirs)
     return 0
 
 
 def unconfigure(_: argparse.Namespace) -> int:
-    ours = _our_file()
-    found = {path: _read(path) or b"" for path in _global_files()}
+    ours = machine.path()
+    found = {path: machine.read(path) or b"" for path in _global_files()}
     theirs = next((path for path, content in found.items() if _remove(content, ours) != content), "")
     after = _remove(found.get(theirs, b""), ours)
     if not theirs:
         say.result("git was not using git-credential-forge")
     elif not after and _noted_made(ours):
         os.unlink(os.path.realpath(theirs))
-        say.result(f"removed {_short(theirs)}, which configure had made")
+        say.result(f"removed {machine.short(theirs)}, which configure had made")
     else:
-        _replace(theirs, after)
-        say.result(f"taken out of {_short(theirs)}; the rest is as it was")
-    if os.path.exists(ours):
-        _write_ours(ours, "")
-        if not _read(ours):
-            os.unlink(ours)
-        with contextlib.suppress(OSError):  # something of the person's is in there
-            os.rmdir(os.path.dirname(ours))
+        machine.replace(theirs, after)
+        say.result(f"taken out of {machine.short(theirs)}; the rest is as it was")
+    machine.take_out(_BEGIN)
     return 0
 
 
 # -- our own file -----------------------------------------------------------------------------------------
-
-
-def _our_file() -> str:
-    return os.path.join(settings.directory(), "gitconfig")
 
 
 def _helper_config(launcher: str, urls: list[str]) -> str:
@@ -114,19 +101,8 @@ def _helpers(path: str) -> list[tuple[str, str]]:
     return git.config("config", "-z", "--file", path, "--get-regexp", r"^credential\..*helper$")
 
 
-def _write_ours(ours: str, written: str) -> None:
-    """Put what configure writes where it stood, or at the end; what a person has put beside it stays."""
-    try:
-        os.makedirs(os.path.dirname(ours), mode=0o700, exist_ok=True)
-    except OSError as error:
-        raise ForgeError(f"{os.path.dirname(ours)}: {error.strerror}") from None
-    before, begin, rest = (_read(ours) or b"").partition(_BEGIN.encode())
-    after = rest.partition(_END.encode())[2] if begin else b""
-    _replace(ours, before + written.encode("utf-8", "surrogateescape") + after)
-
-
 def _noted_made(ours: str) -> bool:
-    return _MADE.encode() in (_read(ours) or b"")
+    return _MADE.encode() in (machine.read(ours) or b"")
 
 
 def _launcher() -> str:
@@ -164,53 +140,8 @@ def _global_file() -> str:
     first, *rest = _global_files()
     if not rest:
         return first
-    empty = _after_last_empty_helper(_read(rest[0]) or b"") is not None
+    empty = _after_last_empty_helper(machine.read(rest[0]) or b"") is not None
     return rest[0] if empty or not os.path.exists(first) else first
-
-
-def _read(path: str) -> bytes | None:
-    try:
-        with open(path, "rb") as file:
-            return file.read()
-    except FileNotFoundError:
-        if os.path.islink(path):
-            raise ForgeError(f"{path} is a link to {os.path.realpath(path)}, which is not there") from None
-        return None
-    except OSError as error:
-        raise ForgeError(f"{path}: {error.strerror}") from None
-
-
-def _check_writable(path: str) -> os.stat_result | None:
-    target = os.path.realpath(path)
-    try:
-        found = os.stat(target)
-    except FileNotFoundError:
-        return None
-    if not found.st_mode & stat.S_IWUSR:  # root may write it all the same; its owner has said no
-        raise ForgeError(f"{target} is write-protected")
-    return found
-
-
-def _replace(path: str, content: bytes) -> None:
-    """Write the file that a path leads to, whole or not at all, with its mode and owner kept."""
-    target, found = os.path.realpath(path), _check_writable(path)
-    try:
-        descriptor, aside = tempfile.mkstemp(prefix=".gitconfig-", dir=os.path.dirname(target))
-        with open(descriptor, "wb") as file:
-            file.write(content)
-            os.fchmod(file.fileno(), stat.S_IMODE(found.st_mode) if found else 0o666 & ~_umask())
-            if found and (found.st_uid, found.st_gid) != (os.geteuid(), os.getegid()):
-                os.fchown(file.fileno(), found.st_uid, found.st_gid)
-            os.fsync(file.fileno())
-        os.replace(aside, target)
-    except OSError as error:
-        raise ForgeError(f"{target}: {error.strerror}") from None
-
-
-def _umask() -> int:
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
 
 
 def _insert(content: bytes, ours: str) -> bytes:
@@ -234,7 +165,8 @@ def _remove(content: bytes, ours: str) -> bytes:
 
 
 def _include(ours: str, eol: bytes) -> bytes:
-    path = ours.replace("\\", "\\\\").replace('"', '\\"').encode("utf-8", "surrogateescape")
+    """Our file by its place in the home, so that a global config that was copied means each machine's own."""
+    path = machine.short(ours).replace("\\", "\\\\").replace('"', '\\"').encode("utf-8", "surrogateescape")
     return b"[include]" + eol + b'\tpath = "' + path + b'"'
 
 
@@ -275,11 +207,6 @@ def _name_others(ours: str, theirs: str) -> None:
         else:
             host = key[len("credential.") : -len(".helper")]
             say.result(f"{host} stays with {value}")
-
-
-def _short(path: str) -> str:
-    home = os.path.expanduser("~")
-    return "~" + path[len(home) :] if path.startswith(home + "/") else path
 
 
 def _origin(url: str) -> Origin:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from git_credential_forge import commands, daemon, fulfil, git, say, settings, surroundings
+from git_credential_forge import commands, daemon, git, keychain, say, settings, sign_in, surroundings
 from git_credential_forge.errand import Errand, address, base_of
 from git_credential_forge.errors import ForgeError, TryElsewhereError
 from git_credential_forge.origin import of_request
@@ -16,6 +16,7 @@ def login_options(parser: argparse.ArgumentParser) -> None:
     parser.description = "Sign in to a forge now, in your browser."
     parser.add_argument("where", nargs="?", default="origin", metavar="URL|REMOTE", help="else the remote origin")
     parser.add_argument("--paste", action="store_true", help="show the address, and read the one your browser ends on")
+    parser.add_argument("--device", action="store_true", help="show a code to enter in any browser")
     commands.add_vault_options(parser)
 
 
@@ -25,17 +26,19 @@ def login(options: argparse.Namespace) -> int:
     if origin is None:
         raise ForgeError(f"not an http(s) address that one can sign in to: {say.address(options.where)}")
     configured = settings.read(address(origin, request))
-    configured = configured._replace(flow="paste" if options.paste else configured.flow)
+    if options.paste or options.device:
+        configured = configured._replace(flow="paste" if options.paste else "device")
     if configured.flow == "never":
         configured = configured._replace(flow="auto")
     held = Vault(daemon.place(options.socket), options.timeout)
+    held.keychain = keychain.chosen(configured)
     look = surroundings.look(configured, asked_for=True)
     if not look.interactive:
         raise ForgeError("no browser is opened for root by sudo: sign in as yourself")
     base = base_of(origin, request, held)
     errand = Errand(request, origin, base, held, lambda: False, configured, look, anew=True)
     try:
-        got = fulfil.obtain(errand)
+        got = sign_in.obtain(errand)
     except TryElsewhereError as error:
         here = ("run it in a terminal, or set BROWSER to a program that opens a browser",) if error.hints else ()
         raise ForgeError(error.message, *here) from None

@@ -5,16 +5,20 @@ from __future__ import annotations
 import argparse
 import time
 
-from git_credential_forge import commands, daemon, flight, forges, index, say
+from git_credential_forge import commands, daemon, flight, forges, index, keychain, say, settings
 from git_credential_forge.commands.login import request_for
 from git_credential_forge.errors import ForgeError
-from git_credential_forge.index import Row
+from git_credential_forge.oauth import revoke
 from git_credential_forge.origin import Origin, of_request
+from git_credential_forge.session import Session
+from git_credential_forge.settings import Settings
 from git_credential_forge.vault import Vault
+
+YEAR = 366 * 86_400  # seconds
 
 
 def logout_options(parser: argparse.ArgumentParser) -> None:
-    parser.description = "Forget a sign-in: its tokens are dropped from memory."
+    parser.description = "Forget a sign-in: its tokens are dropped from memory, and from a keychain if it is in one."
     parser.add_argument("where", nargs="?", metavar="URL", help="the forge; with a name in it, that account alone")
     parser.add_argument("--all", action="store_true", help="forget every sign-in")
     commands.add_vault_options(parser)
@@ -25,37 +29,43 @@ def logout(options: argparse.Namespace) -> int:
         raise ForgeError("say which sign-in to forget", "git credential-forge logout URL, or --all")
     held = Vault(daemon.place(options.socket), options.timeout)
     if options.all:
-        for each in index.origins(held.place):
-            _forget(held, each, None)
-        return 0
+        return max((_forget(held, each, None) for each in index.origins(held.place)), default=0)
     request = request_for(options.where)
     origin = of_request(request.protocol, request.host)
     if origin is None or not held.rows(origin, request.asked):
         raise ForgeError(f"not signed in to {say.address(options.where)}")
-    _forget(held, origin, request.asked)
-    return 0
+    return _forget(held, origin, request.asked)
 
 
-def _forget(held: Vault, origin: Origin, asked: str | None) -> None:
+def _forget(held: Vault, origin: Origin, asked: str | None) -> int:
+    """1 where something of it is left in a keychain that did not answer: that has been said."""
+    configured = settings.read(origin.url)
+    held.keychain = keychain.chosen(configured)
     rows = held.rows(origin, asked)
-    ends = [_token_end(held, origin, row) for row in rows]
-    for row in rows:
-        held.forget(origin, row.base, row.account)
+    sessions = [held.session(origin, row.base, row.account) for row in rows]
+    gone = [held.forget(origin, row.base, row.account) for row in rows]
     flight.forget_refusal(held.place, origin)
-    for row, (end, page) in zip(rows, ends, strict=True):
+    for row, session in zip(rows, sessions, strict=True):
         say.result(f"forgot {row.account} at {origin.netloc}{row.base}")
-        if end > time.time():
-            until = f"until {say.until(end)}" if end < time.time() + 366 * 86_400 else "until it is revoked there"
-            why = "this forge cannot revoke it by a call" if page else "this program does not revoke it"
-            say.result(f"the token that git was given stays valid {until}: {why}")
-            if page:
-                say.result(f"to end it now: {page}")
+        if session:
+            _end(session, configured)
+    if all(gone) or not held.keychain:
+        return 0
+    say.line(f"{held.keychain.name} still has that sign-in, under the name {origin.hidden}: remove it there")
+    return 1
 
 
-def _token_end(held: Vault, origin: Origin, row: Row) -> tuple[float, str | None]:
-    session = held.session(origin, row.base, row.account)
-    if session is None:
-        return 0, None
-    kind = forges.BY_KEY.get(session.kind, forges.OTHER)
-    server = session.token_url.removesuffix(kind.token)
-    return session.expiry, server + kind.applications if kind.applications else None
+def _end(session: Session, configured: Settings) -> None:
+    """Revoke what the forge still accepts, or say how long it does."""
+    why = revoke.revoke(session, configured.client_secret)
+    if why is None:
+        say.result("its tokens are revoked there")
+    elif session.expiry > time.time():
+        endless = session.expiry > time.time() + YEAR
+        until = "it is revoked there" if endless else say.until(session.expiry)
+        say.result(f"the token that git was given stays valid until {until}: {why}")
+        kind = forges.BY_KEY.get(session.kind, forges.OTHER)
+        if kind.applications:
+            whole = "://" in kind.applications
+            server = "" if whole else session.token_url.removesuffix(kind.token)
+            say.result(f"to end it now: {server}{kind.applications}")

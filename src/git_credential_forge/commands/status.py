@@ -6,7 +6,7 @@ import argparse
 import json
 import time
 
-from git_credential_forge import commands, daemon, forges, index, say
+from git_credential_forge import commands, daemon, forges, index, keychain, say, settings
 from git_credential_forge.index import Row
 from git_credential_forge.origin import Origin
 from git_credential_forge.session import Session
@@ -23,10 +23,12 @@ def status(options: argparse.Namespace) -> int:
     held = Vault(daemon.place(options.socket), options.timeout)
     found = []
     for origin in index.origins(held.place):
-        for row in index.read(held.place, origin):
-            session = held.session(origin, row.base, row.account)
-            if session:
-                found.append((origin, row, session))
+        rows = index.read(held.place, origin)
+        held.keychain = keychain.chosen(settings.read(origin.url)) if any(row.kept for row in rows) else None
+        for row in rows:
+            session, kept_in = held.session(origin, row.base, row.account), held.kept_in(row)
+            if session or kept_in:
+                found.append((origin, row, session, kept_in))
     if options.json:
         for line in json.dumps({"version": 1, "sign_ins": [_record(*each) for each in found]}, indent=2).split("\n"):
             say.result(line)
@@ -37,20 +39,26 @@ def status(options: argparse.Namespace) -> int:
     return 0
 
 
-def _record(origin: Origin, row: Row, session: Session) -> dict[str, object]:
+def _record(origin: Origin, row: Row, session: Session | None, kept_in: str | None) -> dict[str, object]:
+    """Of a session that its keychain does not give now, what is not known is null."""
     return {
         "url": origin.url + row.base,
-        "account": session.account,
-        "client_id": session.client_id,
-        "shared_application": _shared(session),
-        "token_expires": session.expiry,
-        "signed_in_at": session.signed_in_at,
-        "signed_in_until": row.session_end,
-        "refreshable": session.refresh_token is not None,
+        "account": row.account,
+        "client_id": session and session.client_id,
+        "shared_application": session and _shared(session),
+        "token_expires": session and session.expiry,
+        "signed_in_at": session and session.signed_in_at,
+        "signed_in_until": None if kept_in else row.session_end,
+        "kept_in": kept_in,
+        "refreshable": session and session.refresh_token is not None,
     }
 
 
-def _line(origin: Origin, row: Row, session: Session) -> tuple[str, ...]:
+def _line(origin: Origin, row: Row, session: Session | None, kept_in: str | None) -> tuple[str, ...]:
+    where = origin.netloc + row.base if origin.scheme == "https" else origin.url + row.base
+    until = f"kept in {kept_in}" if kept_in else f"signed in until {say.until(row.session_end)}"
+    if session is None:
+        return where, row.account, "", "", until
     if not session.usable(time.time()):
         access = "token to be renewed"
     elif session.expiry > time.time() + 366 * 86_400:
@@ -58,8 +66,7 @@ def _line(origin: Origin, row: Row, session: Session) -> tuple[str, ...]:
     else:
         access = f"token until {say.until(session.expiry)}"
     application = "shared application" if _shared(session) else "your application"
-    where = origin.netloc + row.base if origin.scheme == "https" else origin.url + row.base
-    return where, session.account, application, access, f"signed in until {say.until(row.session_end)}"
+    return where, session.account, application, access, until
 
 
 def _shared(session: Session) -> bool:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from git_credential_forge import say
 from git_credential_forge.errors import AbandonedError, ForgeError, RefusedError, TryElsewhereError, UnreachableError
-from git_credential_forge.oauth import http, page, whoami, wire
+from git_credential_forge.oauth import http, page, token, whoami, wire
 from git_credential_forge.oauth.browser import Opener
 from git_credential_forge.oauth.loopback import Listener, Redirect
 from git_credential_forge.oauth.paste import Terminal
@@ -29,6 +29,7 @@ class Ways(NamedTuple):
     paste: bool
     patience: int  # seconds
     gone: Callable[[], bool]  # whether nobody is left to read our answer
+    account: str | None = None  # whom the forge is to suggest
 
 
 class Grant(NamedTuple):
@@ -36,12 +37,18 @@ class Grant(NamedTuple):
     account: str | None  # None where the forge does not say
 
 
-def sign_in(forge: Forge, ways: Ways, admit: Callable[[str | None], None]) -> Grant:
+def sign_in(
+    forge: Forge,
+    ways: Ways,
+    admit: Callable[[str | None], None],
+    then: Callable[[Grant], Forge | None] = lambda _: None,
+) -> Grant:
     """Let a person sign in, and get the token.
 
     1. Listen on this machine. 2. Say what will be seen, and open the browser; give a terminal the address for paste.
     3. Wait for the answer, which the listener or the terminal brings, and check it. 4. Exchange the code. 5. Ask who
-    it is, and whether `admit` has them (it raises RefusedError). 6. Only then tell the browser that it worked.
+    it is, and whether `admit` has them (it raises RefusedError). 6. Only then tell the browser that it worked; or,
+    where `then` makes another client of what the first token may do, do all of it for that one, in the same tab.
 
     Raises RefusedError, UnreachableError, TryElsewhereError, AbandonedError. Leaves nothing behind.
     """
@@ -53,18 +60,27 @@ def sign_in(forge: Forge, ways: Ways, admit: Callable[[str | None], None]) -> Gr
             stack.enter_context(terminal)
         conversation = _Conversation(forge, ways, listener, terminal)
         try:
-            callback = conversation.hold()
-            say.trace("authorize: callback arrived")
-            token = _exchange(forge, callback, listener.redirect_uri)
-            say.trace("authorize: token arrived")
-            account = whoami.ask(forge, token.access_token)
-            admit(account)
+            grant = _grant(conversation, conversation.hold(), admit)
+            further = then(grant)
+            if further:
+                grant = _grant(conversation, conversation.go_on(further), admit)
         except (RefusedError, UnreachableError, TryElsewhereError) as error:
             why = error.message.removeprefix(f"not signed in to {forge.name}: ")
             listener.show(page.not_signed_in(forge.name, why))
             raise
-        listener.show(page.signed_in(forge.name, account))
-        return Grant(token, account)
+        listener.show(page.signed_in(forge.name, grant.account))
+        return grant
+
+
+def _grant(conversation: _Conversation, callback: Callback, admit: Callable[[str | None], None]) -> Grant:
+    """Steps 4 and 5."""
+    forge = conversation.forge
+    say.trace("authorize: callback arrived")
+    granted = _exchange(forge, callback, conversation.listener.redirect_uri)
+    say.trace("authorize: token arrived")
+    account = whoami.ask(forge, granted)
+    admit(account)
+    return Grant(granted, account)
 
 
 def redirect(address: str) -> Redirect:
@@ -86,16 +102,19 @@ class _Conversation:
         self.terminal = terminal if terminal and terminal.reading else None
         opener = Opener() if ways.browser else None
         self.opener = opener if opener and not opener.exhausted else None
-        self.browser_attempt = Attempt.fresh()
-        self.paste_attempt = Attempt.fresh()  # its state is seen on a screen, so it is not the browser's
+        self._begin()
         self.issuer = wire.Issuer(forge.issuer, forge.announces_iss)
         self.probed: list[RefusedError] = []
+
+    def _begin(self) -> None:
+        self.browser_attempt = Attempt.fresh()
+        self.paste_attempt = Attempt.fresh()  # its state is seen on a screen, so it is not the browser's
 
     def hold(self) -> Callback:
         """Steps 2 and 3: returns an answer with a right state."""
         if not (self.opener or self.terminal):
             raise self._nobody()
-        target = wire.authorize_url(self.forge, self.browser_attempt, self.listener.redirect_uri)
+        target = self._address(self.browser_attempt)
         self.listener.serve([self.browser_attempt, self.paste_attempt], self.issuer, target)
         self._announce()
         self._open()
@@ -104,6 +123,21 @@ class _Conversation:
         else:
             http.in_background(http.preload)
         return self._wait()
+
+    def go_on(self, forge: Forge) -> Callback:
+        """The same once more for another client of this forge: in the tab that waits, or else as the first time."""
+        self.forge = forge
+        self._begin()
+        attempts = [self.browser_attempt, self.paste_attempt]
+        if not self.listener.go_on(attempts, self.issuer, self._address(self.browser_attempt)):
+            self.opener = Opener() if self.opener else None
+            if self.terminal:
+                self._offer_paste(self.terminal)
+            self._open()
+        return self._wait()
+
+    def _address(self, attempt: Attempt) -> str:
+        return wire.authorize_url(self.forge, attempt, self.listener.redirect_uri, self.ways.account)
 
     def _announce(self) -> None:
         where = f"signing in to {self.forge.name}"
@@ -117,7 +151,7 @@ class _Conversation:
             self._offer_paste(self.terminal)
 
     def _offer_paste(self, terminal: Terminal) -> None:
-        address = wire.authorize_url(self.forge, self.paste_attempt, self.listener.redirect_uri)
+        address = self._address(self.paste_attempt)
         lead = "no browser here? open" if self.opener else "open"
         say.on(terminal.descriptor, f"{lead} {address} anywhere, then paste here the address you end on")
 
@@ -189,16 +223,15 @@ class _Conversation:
         """Ask, beside the person, whether the forge knows the client at all: those that do not show a page and never
         call back."""
         try:
-            answer = http.post(self.forge.token_url, wire.probe_form(self.forge, self.listener.redirect_uri))
+            found, status, _ = token.ask(self.forge, wire.probe_form(self.listener.redirect_uri))
         except ForgeError:
             return  # the browser will show what is wrong
-        found = wire.parse_token(answer.status, answer.content_type, answer.body, answer.location)
         if isinstance(found, Refusal) and found.dead_client:
             self.probed.append(unknown_client(self.forge))
-        elif answer.status in (403, 404) and not isinstance(found, Refusal):
+        elif status in (403, 404) and not isinstance(found, Refusal):
             self.probed.append(
                 RefusedError(
-                    f"not signed in to {self.forge.name}: it has no sign-in for applications (HTTP {answer.status} at "
+                    f"not signed in to {self.forge.name}: it has no sign-in for applications (HTTP {status} at "
                     f"{self.forge.kind.token or 'its token endpoint'})",
                     *type_a_password(self.forge),
                 )
@@ -212,10 +245,7 @@ def unknown_client(forge: Forge) -> RefusedError:
 
 
 def client_id_remedy(forge: Forge) -> str:
-    return (
-        f"register an application there with the redirect {forge.redirect}, then: "
-        f"git config --global credential.{forge.url}.oauthClientId ID"
-    )
+    return f"`git credential-forge register {forge.url}` shows what to enter where, and keeps what you get"
 
 
 def type_a_password(forge: Forge) -> tuple[str]:
@@ -223,11 +253,12 @@ def type_a_password(forge: Forge) -> tuple[str]:
     return (f"to type a password or token there instead: {command}",)
 
 
-def _why_refused(forge: Forge, refusal: Refusal) -> str:
+def refused(forge: Forge, refusal: Refusal) -> RefusedError:
+    """What a forge's refusal means for the person."""
     if refusal.error == "access_denied":
-        return f"not signed in to {forge.name}: you denied the request in the browser"
+        return RefusedError(f"not signed in to {forge.name}: you denied the request in the browser")
     said = refusal.description if refusal == wire.MIX_UP else f"it said: {say.clean(str(refusal))}"
-    return f"not signed in to {forge.name}: {said}"
+    return RefusedError(f"not signed in to {forge.name}: {said}", *_hints(forge, refusal))
 
 
 def _hints(forge: Forge, refusal: Refusal) -> tuple[str, ...]:
@@ -237,22 +268,26 @@ def _hints(forge: Forge, refusal: Refusal) -> tuple[str, ...]:
     return ()
 
 
+def demand_scopes(forge: Forge, granted: Token) -> None:
+    """Raises RefusedError for a token with which git could not do what was asked for."""
+    missing = granted.lacks(forge.scopes)
+    if missing:
+        raise RefusedError(f"not signed in to {forge.name}: it granted less than was asked for, not {missing}")
+
+
 def _exchange(forge: Forge, callback: Callback, redirect_uri: str) -> Token:
     """The token for a code (RFC 6749, section 4.1.3). Raises RefusedError, UnreachableError."""
     if callback.refusal:
-        raise RefusedError(_why_refused(forge, callback.refusal), *_hints(forge, callback.refusal))
+        raise refused(forge, callback.refusal)
     try:
-        answer = http.post(forge.token_url, wire.exchange_form(forge, callback, redirect_uri))
+        found = token.ask(forge, wire.exchange_form(forge, callback, redirect_uri)).found
     except UnreachableError as error:
         raise UnreachableError(f"not signed in to {forge.name}: {error.message}") from None
-    found = wire.parse_token(answer.status, answer.content_type, answer.body, answer.location)
     if isinstance(found, Token):
-        missing = found.lacks(forge.scopes)
-        if missing:
-            raise RefusedError(f"not signed in to {forge.name}: it granted less than was asked for, not {missing}")
+        demand_scopes(forge, found)
         return found
     if isinstance(found, Refusal) and found.dead_client:
         raise unknown_client(forge)
     if isinstance(found, Refusal):
-        raise RefusedError(f"not signed in to {forge.name}: it said: {say.clean(str(found))}")
+        raise refused(forge, found)
     raise UnreachableError(f"not signed in to {forge.name}: its token endpoint is of no use: {found.reason}")

@@ -8,8 +8,9 @@ import subprocess
 import sys
 import time
 
-from git_credential_forge import git, say
+from git_credential_forge import git, say, surroundings
 
+POWERSHELL = "/mnt/c/Windows/System32/WindowsPowerShell/v1.0/powershell.exe"  # where Windows' own PATH is left out
 SETTLED = 2.0  # seconds: an opener that has not failed by then has done its work, or never will
 
 
@@ -24,8 +25,18 @@ def commands() -> list[list[str]]:
             continue
         if words:
             found.append(words if any("%s" in word for word in words) else [*words, "%s"])
-    programs = ("open",) if sys.platform == "darwin" else ("wslview", "xdg-open")
-    return [*found, *([program, "%s"] for program in programs)]
+    return [*found, *_of_the_machine()]
+
+
+def _of_the_machine() -> list[list[str]]:
+    if sys.platform == "darwin":
+        return [["open", "%s"]]
+    found = [[editor, "--openExternal", "%s"] for editor in ("code", "code-insiders") if surroundings.remote_editor()]
+    found.append(["wslview", "%s"])
+    if surroundings.wsl():  # never cmd.exe, which takes `&` for its own, nor explorer.exe, which reports no failure
+        powershell = git.find("powershell.exe") or POWERSHELL
+        found.append([powershell, "-NoProfile", "-NonInteractive", "-Command", "Start-Process '%s'"])
+    return [*found, ["xdg-open", "%s"]]
 
 
 class Opener:
@@ -39,7 +50,8 @@ class Opener:
         self.settled = False
 
     def next(self, url: str) -> None:
-        """Start the next opener with this address."""
+        """Start the next opener with this address, which is made of RFC 3986's characters."""
+        url = url.replace("'", "%27")  # PowerShell is given it in quotes
         while self._left:
             words = self._left.pop(0)
             program = _resolve(words[0])

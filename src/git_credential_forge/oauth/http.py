@@ -34,6 +34,7 @@ class Response(NamedTuple):
     location: str  # where a redirect would lead
     body: bytes
     retry_after: str = ""
+    challenges: tuple[str, ...] = ()  # WWW-Authenticate
 
 
 class _Call(NamedTuple):
@@ -43,15 +44,29 @@ class _Call(NamedTuple):
     bearer: Secret | None
     deadline: float  # seconds
     largest: int  # bytes
+    basic: tuple[str, Secret] | None = None  # a client and its secret, for the header
+    json: dict[str, object] | None = None
 
     @property
     def host(self) -> str:
         return self.url.partition("://")[2].partition("/")[0]
 
 
-def post(url: str, form: dict[str, str], *, deadline: float = DEADLINE) -> Response:
+def post(
+    url: str, form: dict[str, str], *, basic: tuple[str, Secret] | None = None, deadline: float = DEADLINE
+) -> Response:
     """POST a form. Raises UnreachableError."""
-    return _request(_Call("POST", url, form, None, deadline, LARGEST))
+    return _request(_Call("POST", url, form, None, deadline, LARGEST, basic))
+
+
+def post_json(url: str, fields: dict[str, object], *, bearer: Secret | None = None) -> Response:
+    """POST an object as JSON. Raises UnreachableError."""
+    return _request(_Call("POST", url, None, bearer, DEADLINE, LARGEST, json=fields))
+
+
+def delete(url: str, *, bearer: Secret) -> Response:
+    """DELETE. Raises UnreachableError."""
+    return _request(_Call("DELETE", url, None, bearer, DEADLINE, LARGEST))
 
 
 def get(url: str, *, bearer: Secret | None = None, deadline: float = DEADLINE, largest: int = LARGEST) -> Response:
@@ -92,6 +107,8 @@ def _speak(call: _Call, settings: HttpSettings) -> Response | UnreachableError:
     headers = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "git-credential-forge"}
     if call.bearer is not None:
         headers["Authorization"] = f"Bearer {call.bearer.reveal()}"
+    if call.basic is not None:
+        headers["Authorization"] = _basic(*call.basic)
     try:
         trusted = _context(settings) if call.url.startswith("https:") else False
     except OSError as error:  # an SSLError is one, with a number of its own
@@ -102,7 +119,8 @@ def _speak(call: _Call, settings: HttpSettings) -> Response | UnreachableError:
     except (ValueError, ImportError, httpx.InvalidURL):  # no such proxy, or httpx wants a library more for it
         return _unreachable(call, "http.proxy is of a kind that this program cannot use", sent=False)
     try:
-        with client, client.stream(call.method, call.url, data=call.form, headers=headers) as answer:
+        stream = client.stream(call.method, call.url, json=call.json, data=call.form, headers=headers)
+        with client, stream as answer:
             return _read(answer, call)
     except httpx.TimeoutException as error:
         unsent = isinstance(error, httpx.ConnectTimeout | httpx.PoolTimeout)
@@ -110,6 +128,15 @@ def _speak(call: _Call, settings: HttpSettings) -> Response | UnreachableError:
     except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
         unsent = isinstance(error, httpx.ConnectError | httpx.ProxyError | httpx.InvalidURL | ValueError)
         return _unreachable(call, _why(error, settings), sent=not unsent)
+
+
+def _basic(client: str, secret: Secret) -> str:
+    """Each part is form-encoded before they are joined (RFC 6749, section 2.3.1)."""
+    import base64
+    from urllib.parse import quote_plus
+
+    pair = f"{quote_plus(client)}:{quote_plus(secret.reveal())}"
+    return f"Basic {base64.b64encode(pair.encode()).decode()}"
 
 
 def _read(answer: httpx.Response, call: _Call) -> Response | UnreachableError:
@@ -121,7 +148,8 @@ def _read(answer: httpx.Response, call: _Call) -> Response | UnreachableError:
         if len(body) > call.largest:
             return _unreachable(call, f"its answer is larger than {call.largest} bytes", sent=True)
     kind, location, later = (answer.headers.get(name, "") for name in ("content-type", "location", "retry-after"))
-    return Response(answer.status_code, kind, location, bytes(body), later)
+    challenges = tuple(answer.headers.get_list("www-authenticate"))
+    return Response(answer.status_code, kind, location, bytes(body), later, challenges)
 
 
 def _why(error: Exception, settings: HttpSettings) -> str:

@@ -7,6 +7,7 @@ and changes nothing. Each connection has a thread and little time, because brows
 from __future__ import annotations
 
 import contextlib
+import errno
 import hmac
 import os
 import re
@@ -52,7 +53,7 @@ class _Waiting:
     """A browser that has brought the callback and is owed a page."""
 
     def __init__(self) -> None:
-        self.page: Page | None = None
+        self.answer = page.render(page.NOT_EXPECTED)
         self.shown = threading.Event()
 
 
@@ -61,15 +62,8 @@ class Listener:
 
     def __init__(self, redirect: Redirect) -> None:
         """Bind; raises TryElsewhereError when a fixed port is taken."""
-        families = {"localhost": ("127.0.0.1", "::1"), "[::1]": ("::1",)}.get(redirect.host, (redirect.host,))
-        self._sockets: list[socket.socket] = []
-        port = redirect.port
-        for address in families:
-            bound = _bind(address, port, needed=not self._sockets)
-            if bound:
-                self._sockets.append(bound)
-                port = bound.getsockname()[1]
-        self.host = f"{redirect.host}:{port}"
+        self._sockets = _bound(redirect)
+        self.host = f"{redirect.host}:{self._sockets[0].getsockname()[1]}"
         self.redirect_uri = f"http://{self.host}{redirect.path}"
         self._path = redirect.path or "/"
         self._attempts: list[Attempt] = []
@@ -108,16 +102,25 @@ class Listener:
     def take(self) -> Callback | None:
         """The callback that has come, if one has."""
         with self._lock:
-            return self._callbacks.popleft() if self._callbacks else None
+            if not self._callbacks:
+                return None
+            os.read(self.descriptor, 1)  # or it would ring for ever, and another one may come
+            return self._callbacks.popleft()
+
+    def go_on(self, attempts: list[Attempt], issuer: wire.Issuer, target: str) -> bool:
+        """Lead the browser that waits to one more authorize page, whose answer is waited for as the first one was.
+        False where none waits; then a start address leads there."""
+        with self._lock:
+            self._attempts, self._issuer, self._target = attempts, issuer, target
+            waiting, self._waiting = self._waiting, []
+        return _release(waiting, page.redirect(target))
 
     def show(self, verdict: Page) -> None:
         """Give the browser that waits its page."""
         with self._lock:
             self._verdict = verdict
             waiting, self._waiting = self._waiting, []
-        for browser in waiting:
-            browser.page = verdict
-            browser.shown.set()
+        _release(waiting, page.render(verdict))
 
     def close(self) -> None:
         """Stop listening; pages that are on their way arrive."""
@@ -177,7 +180,7 @@ class Listener:
         callback = wire.parse_callback(request.query, self._attempts, self._issuer)
         if callback is None:
             return page.render(page.NOT_EXPECTED)
-        return page.render(self._take_in(callback))
+        return self._take_in(callback)
 
     def _started(self, request: Request) -> bool:
         with self._lock:
@@ -188,34 +191,60 @@ class Listener:
                     return True
         return False
 
-    def _take_in(self, callback: Callback) -> Page:
+    def _take_in(self, callback: Callback) -> bytes:
         """Hand the first callback over and wait for what comes of it; a second one changes nothing."""
         waiting = _Waiting()
         with self._lock:
             if self._verdict or self._waiting or self._bell < 0:
-                return page.NOT_EXPECTED
+                return waiting.answer
             threading.current_thread().name = "callback"
             self._waiting.append(waiting)
             self._callbacks.append(callback)
             os.write(self._bell, b".")
-        waiting.shown.wait(ANSWER)
-        return waiting.page or page.NOT_EXPECTED
+        if not waiting.shown.wait(ANSWER):
+            with self._lock:
+                self._waiting = [browser for browser in self._waiting if browser is not waiting]
+        return waiting.answer
 
 
-def _bind(address: str, port: int, *, needed: bool) -> socket.socket | None:
-    """Listen on one address of this machine, and keep the socket: a port that is found, let go and taken again may
-    be somebody else's by then."""
+def _release(waiting: list[_Waiting], answer: bytes) -> bool:
+    for browser in waiting:
+        browser.answer = answer
+        browser.shown.set()
+    return bool(waiting)
+
+
+def _bound(redirect: Redirect) -> list[socket.socket]:
+    """Listen where a redirect address says, for `localhost` on both loopbacks at one port: with half of it, a browser
+    might bring the code to whoever listens on the other. Raises TryElsewhereError."""
+    found: list[socket.socket] = []
+    port = redirect.port
+    for address in {"localhost": ("127.0.0.1", "::1"), "[::1]": ("::1",)}.get(redirect.host, (redirect.host,)):
+        try:
+            found.append(_bind(address, port))
+        except OSError as error:
+            if found and error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                continue  # a machine without IPv6
+            for each in found:
+                each.close()
+            why = ", and oauthRedirectURL names it" if redirect.port else ""
+            raise TryElsewhereError(f"port {port} of {address} cannot be listened on{why}: {error.strerror}") from None
+        port = found[-1].getsockname()[1]
+    return found
+
+
+def _bind(address: str, port: int) -> socket.socket:
+    """One address of this machine; the socket is kept: a port that is found, let go and taken again may be somebody
+    else's by then. Raises OSError."""
     bound = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
     try:
         if port:
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a browser's last connection may linger
         bound.bind((address, port))
         bound.listen(CONNECTIONS)
-    except OSError as error:
+    except OSError:
         bound.close()
-        if needed:
-            raise TryElsewhereError(f"port {port} of {address} cannot be listened on: {error.strerror}") from None
-        return None
+        raise
     return bound
 
 

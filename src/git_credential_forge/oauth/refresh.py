@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from git_credential_forge import say
 from git_credential_forge.errors import UnreachableError
-from git_credential_forge.oauth import http, wire
+from git_credential_forge.oauth import token, wire
 from git_credential_forge.oauth.wire import Refusal, Token
 from git_credential_forge.recognise import Forge
 from git_credential_forge.secret import Secret
@@ -49,11 +49,10 @@ def refresh(forge: Forge, refresh_token: Secret) -> Refreshed | Rejected | Unkno
         left = deadline - time.monotonic()
         wait = pause
         try:
-            answer = http.post(forge.token_url, wire.refresh_form(forge, refresh_token), deadline=left)
+            found, _, later = token.ask(forge, wire.refresh_form(forge, refresh_token), deadline=left)
         except UnreachableError as error:
             reason, lost = error.message, lost or error.sent
         else:
-            found = wire.parse_token(answer.status, answer.content_type, answer.body, answer.location)
             if isinstance(found, Token):
                 say.trace("refresh: token arrived")
                 return Refreshed(found)
@@ -63,7 +62,7 @@ def refresh(forge: Forge, refresh_token: Secret) -> Refreshed | Rejected | Unkno
                 return UnknownClient(found)
             said = found.reason if isinstance(found, wire.Broken) else f"it said: {say.clean(str(found))}"
             reason = f"{forge.name} cannot refresh the sign-in now ({said})"
-            wait = pause and _asked_pause(answer.retry_after, pause)
+            wait = pause and _asked_pause(later, pause)
         if wait is None or time.monotonic() + wait >= deadline:
             break
         time.sleep(wait)

@@ -16,6 +16,11 @@ from git_credential_forge.secret import Secret
 TOKEN = 65_536  # characters; the longest seen are RS256 JWTs of a few thousand
 LONGEST_LIFE = 315_360_000  # seconds: ten years; more would not fit every git's clock
 
+DEVICE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
+DEVICE_INTERVAL = 5  # seconds, where the server says none (RFC 8628, section 3.2); also what `slow_down` adds
+_DEVICE_LIFE = 300  # seconds, where it does not say that either
+
+_USER_CODE = re.compile(r"[\x21-\x7e]{1,64}")
 _VISIBLE = re.compile(r"[\x21-\x7e]+")  # VSCHAR of RFC 6749, appendix A, without the space
 _CALLBACK_KEYS = ("code", "state", "error", "error_description", "iss")
 # A dead grant, by body and not by status (reference forges.md, 11.3). Gitea and Forgejo call a used, an expired
@@ -30,14 +35,26 @@ class Token(NamedTuple):
     access_token: Secret
     refresh_token: Secret | None
     lifetime: int | None
-
-
     granted: str | None = None  # its scope, None where the server did not say
+    id_token: Secret | None = None  # OpenID Connect's
 
     def lacks(self, scopes: str) -> str:
-        """Which of these scopes were not granted; where the server says nothing, it granted all (section 5.1)."""
-        granted = scopes if self.granted is None else self.granted
-        return " ".join(sorted(set(scopes.split()) - set(granted.replace(",", " ").split())))
+        """Which of these scopes were not granted; where the server says nothing, it granted all (section 5.1). Who may
+        write may read: Bitbucket does not name `repository` beside `repository:write`."""
+        granted = set((scopes if self.granted is None else self.granted).replace(",", " ").split())
+        implied = {scope.removesuffix(":write") for scope in granted}
+        return " ".join(sorted(set(scopes.split()) - granted - implied))
+
+
+class DeviceCode(NamedTuple):
+    """A device authorization response (RFC 8628, section 3.2). Times in seconds."""
+
+    device_code: Secret
+    user_code: str
+    page: str  # where a person enters it
+    whole_page: str | None  # the same with the code in it
+    lifetime: int
+    interval: int
 
 
 class Refusal(NamedTuple):
@@ -97,8 +114,9 @@ class Attempt(NamedTuple):
         return cls(Secret.fresh(), Secret.fresh())
 
 
-def authorize_url(forge: Forge, attempt: Attempt, redirect_uri: str) -> str:
-    """The authorization request (RFC 6749, section 4.1.1; RFC 7636, section 4.3: S256, never plain)."""
+def authorize_url(forge: Forge, attempt: Attempt, redirect_uri: str, account: str | None = None) -> str:
+    """The authorization request (RFC 6749, section 4.1.1; RFC 7636, section 4.3: S256, never plain). `account`: whom
+    the forge is to suggest, where it takes a hint."""
     digest = hashlib.sha256(attempt.verifier.reveal().encode()).digest()
     query = {
         "response_type": "code",
@@ -110,6 +128,9 @@ def authorize_url(forge: Forge, attempt: Attempt, redirect_uri: str) -> str:
     }
     if forge.scopes:
         query["scope"] = forge.scopes
+    if account and forge.kind.hint:
+        query[forge.kind.hint] = account
+    query |= {**dict(forge.kind.extra), **_resource(forge)}
     joint = "&" if "?" in forge.authorize_url else "?"
     return forge.authorize_url + joint + urlencode(query, quote_via=quote)
 
@@ -117,23 +138,21 @@ def authorize_url(forge: Forge, attempt: Attempt, redirect_uri: str) -> str:
 def exchange_form(forge: Forge, callback: Callback, redirect_uri: str) -> dict[str, str]:
     code = callback.code.reveal() if callback.code else ""
     grant = {"grant_type": "authorization_code", "code": code, "redirect_uri": redirect_uri}
-    return {**grant, "code_verifier": callback.verifier.reveal(), **_client(forge)}
+    return {**grant, "code_verifier": callback.verifier.reveal(), **_resource(forge)}
 
 
 def refresh_form(forge: Forge, refresh_token: Secret) -> dict[str, str]:
-    return {"grant_type": "refresh_token", "refresh_token": refresh_token.reveal(), **_client(forge)}
+    return {"grant_type": "refresh_token", "refresh_token": refresh_token.reveal(), **_resource(forge)}
 
 
-def probe_form(forge: Forge, redirect_uri: str) -> dict[str, str]:
+def probe_form(redirect_uri: str) -> dict[str, str]:
     """A code grant that cannot succeed: its error tells whether the client exists (reference forges.md, 1.6)."""
-    return {"grant_type": "authorization_code", "code": "probe", "redirect_uri": redirect_uri, **_client(forge)}
+    return {"grant_type": "authorization_code", "code": "probe", "redirect_uri": redirect_uri}
 
 
-def _client(forge: Forge) -> dict[str, str]:
-    client = {"client_id": forge.client_id or ""}
-    if forge.client_secret is not None:
-        client["client_secret"] = forge.client_secret.reveal()
-    return client
+def _resource(forge: Forge) -> dict[str, str]:
+    """RFC 8707: where it is asked for, it is repeated at each token."""
+    return {"resource": forge.resource} if forge.resource else {}
 
 
 def parse_callback(query: str, attempts: list[Attempt], issuer: Issuer) -> Callback | None:
@@ -199,8 +218,44 @@ def _token(fields: dict[str, object]) -> Token | Broken:
     if lifetime is not None and lifetime <= 0:
         return Broken("its expires_in is no lifetime")
     scope = fields.get("scope", fields.get("scopes"))
-    granted = scope if isinstance(scope, str) else None
-    return Token(Secret(str(access)), Secret(str(refresh)) if refresh else None, lifetime, granted)
+    granted = scope if isinstance(scope, str) and scope else None  # a GitHub App's are none of OAuth's: it says ""
+    identity = Secret(str(fields["id_token"])) if _is_token(fields.get("id_token")) else None
+    return Token(Secret(str(access)), Secret(str(refresh)) if refresh else None, lifetime, granted, identity)
+
+
+def device_form(forge: Forge) -> dict[str, str]:
+    return {**({"scope": forge.scopes} if forge.scopes else {}), **_resource(forge)}
+
+
+def device_token_form(forge: Forge, code: DeviceCode) -> dict[str, str]:
+    return {"grant_type": DEVICE_GRANT, "device_code": code.device_code.reveal(), **_resource(forge)}
+
+
+def parse_device(status: int, content_type: str, body: bytes) -> DeviceCode | Refusal | Broken:
+    """What a device authorization endpoint answered. What is shown to a person is made of visible characters, and the
+    addresses are such as a browser opens."""
+    fields = _fields(content_type, body)
+    error = fields.get("error") if fields else None
+    if fields and isinstance(error, str) and error:
+        description = fields.get("error_description")
+        return Refusal(error, description if isinstance(description, str) else "")
+    if fields is None or status != 200:  # noqa: PLR2004
+        return Broken(f"it answered with {'a web page' if 'html' in content_type.lower() else f'HTTP {status}'}")
+    device, user = fields.get("device_code"), fields.get("user_code")
+    page, whole = fields.get("verification_uri"), fields.get("verification_uri_complete")
+    if not _is_token(device) or not (isinstance(user, str) and _USER_CODE.fullmatch(user)):
+        return Broken("its device code is missing or malformed")
+    if not (isinstance(page, str) and parse(page)):
+        return Broken("its verification_uri is no address")
+    lifetime, interval = _seconds(fields.get("expires_in")), _seconds(fields.get("interval"))
+    return DeviceCode(
+        Secret(str(device)),
+        user,
+        page,
+        whole if isinstance(whole, str) and parse(whole) else None,
+        max(lifetime or _DEVICE_LIFE, 1),
+        min(max(interval or DEVICE_INTERVAL, 1), _DEVICE_LIFE),
+    )
 
 
 def _is_token(value: object) -> bool:

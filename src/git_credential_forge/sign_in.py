@@ -1,0 +1,150 @@
+"""A person signs in: one process asks, the others wait for what it gets."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from git_credential_forge import flight, fulfil, identify, say, session
+from git_credential_forge.daemon import Place
+from git_credential_forge.errand import Errand
+from git_credential_forge.errors import RefusedError, TerminatedError, UnreachableError, WrongAccountError
+from git_credential_forge.fulfil import Got
+from git_credential_forge.origin import Origin
+from git_credential_forge.protocol import Answer
+from git_credential_forge.recognise import Forge
+from git_credential_forge.session import Session
+from git_credential_forge.vault import Vault
+
+if TYPE_CHECKING:
+    from git_credential_forge.oauth.authorize import Grant
+
+NOBODY = "oauth2"  # the name beside a token whose account nobody knows, as git-credential-oauth has it
+
+
+def obtain(errand: Errand) -> Got | None:
+    """What a person gets who wants to sign in now, whatever is held. Raises what `sign_in` raises."""
+    held = errand.vault.session(errand.origin, errand.base, errand.request.asked) if errand.vault else None
+    return sign_in(errand, held)
+
+
+def sign_in(errand: Errand, held: Session | None) -> Got | None:
+    """A person's answer; None where the host is no forge, or nobody may be asked. `held`: the session that did not go
+    on, which still tells what the forge is. Raises ForgeError with the reason why a forge cannot be answered for."""
+    forge = identify.forge(errand, held)
+    if forge is None:
+        return None
+    if forge.origin.scheme == "http" and not forge.origin.loopback and not errand.settings.allow_http:
+        if not forge.certain:
+            return None
+        raise RefusedError(
+            f"not signed in to {forge.name}: over plain http anybody on the way could read the token",
+            f"to allow it all the same: git config --global credential.{forge.url}.forgeAllowHttp true",
+        )
+    if not errand.surroundings.interactive:
+        return None
+    return Got(_sign_in(errand, forge), minted=True)
+
+
+def _sign_in(errand: Errand, forge: Forge) -> Answer:
+    """One process asks the person; who waited for it takes what it got, or shares its refusal."""
+    vault, origin = errand.vault, errand.origin
+    place = vault.place if vault else None
+    started = time.time()
+    quiet = None if errand.anew else flight.refusal(place, forge, errand.settings.quiet_period, since=started)
+    if quiet:
+        raise quiet
+
+    def waiting() -> None:
+        say.line(f"another git is signing in to {forge.name}, waiting for it (Ctrl-C to stop waiting)")
+
+    name, patience = flight.sign_in_name(origin), errand.settings.sign_in_timeout
+    news = fulfil.News(errand)
+    with flight.acting(place, name, patience, errand.gone, done=news.there, waiting=waiting) as mine:
+        answer = news.answer or (None if errand.anew else _saved(errand))
+        if answer:
+            return answer
+        shared = flight.refusal(place, forge, 0, since=started)
+        if shared:
+            raise shared
+        if not mine:
+            raise RefusedError(f"not signed in to {forge.name}: another git's sign-in did not end within {patience} s")
+        grant = _ask_person(errand, forge, place)
+        return take_in(errand, forge, grant).answer()
+
+
+def take_in(errand: Errand, forge: Forge, grant: Grant) -> Session:
+    """Make a session of what a person has granted, keep it, and say so."""
+    vault, origin, request = errand.vault, errand.origin, errand.request
+    known = grant.account or request.asked
+    account = known or errand.settings.default_username or request.username or forge.kind.username or NOBODY
+    previous = vault.session(origin, forge.scope, account) if vault else None
+    fresh = session.make(forge, account, grant.token, previous)
+    flight.forget_refusal(vault.place if vault else None, origin)
+    kept = fulfil.keep(vault, origin, fresh)
+    if vault and kept:
+        _make_room(vault, origin, fresh, request.asked)
+    _welcome(forge, known, vault if kept else None, fresh)
+    return fresh
+
+
+def _make_room(vault: Vault, origin: Origin, fresh: Session, asked: str | None) -> None:
+    """The default account of which a keychain gives no session is no longer that, once somebody else has signed in
+    where nobody was named: or each command to come would ask for it again. The keychain keeps what it has."""
+    row = vault.row(origin, fresh.base, asked)
+    if row and row.account != fresh.account and row.kept and not vault.session(origin, row.base, row.account):
+        vault.forget(origin, row.base, row.account, as_of=row)
+
+
+def _saved(errand: Errand) -> Answer | None:
+    """What another process has signed in to meanwhile, also if it was killed with only the session saved, or if that
+    token has ended since."""
+    with fulfil.turn(errand) as turn:
+        if turn.answer:
+            return turn.answer
+        held = errand.vault.session(errand.origin, errand.base, errand.request.asked) if errand.vault else None
+        got = fulfil.go_on(errand, held, turn)
+        return got.answer if got else None
+
+
+def _ask_person(errand: Errand, forge: Forge, place: Place | None) -> Grant:
+    """A grant, or the refusal left for those who wait, where it concerns them."""
+    from git_credential_forge.oauth import obtain as ways
+
+    asked = errand.request.asked
+
+    def admit(account: str | None) -> None:
+        if asked and account and account.casefold() != asked.casefold():
+            raise WrongAccountError(
+                f"you signed in as {account}, but this remote asks for {say.clean(asked)}; nothing was changed",
+                f"sign out of {forge.name} in your browser, or use {forge.origin.scheme}://{account}@{forge.name}/…",
+            )
+
+    try:
+        return ways.sign_in(forge, errand.settings, errand.surroundings, errand.gone, admit, account=asked)
+    except (WrongAccountError, TerminatedError):
+        raise  # says nothing to who asks for somebody else; no word of the person's: who waits takes over
+    except (RefusedError, UnreachableError) as error:
+        flight.remember_refusal(place, forge, error, quiet=isinstance(error, RefusedError))
+        raise
+    except KeyboardInterrupt:
+        cancelled = RefusedError(f"not signed in to {forge.name}: it was cancelled")
+        flight.remember_refusal(place, forge, cancelled, quiet=True)
+        raise
+
+
+def _welcome(forge: Forge, account: str | None, vault: Vault | None, fresh: Session) -> None:
+    who = f"signed in as {account} at {forge.name}" if account else f"signed in at {forge.name}"
+    if vault is None:
+        say.line(f"{who}, for this command only")
+    elif keychain := vault.kept_in(vault.row(forge.origin, fresh.base, fresh.account)):
+        say.line(f"{who}, kept in {keychain}")
+    else:
+        say.line(f"{who}, kept in memory while you work, and {_span(vault.timeout)} more")
+
+
+def _span(seconds: int) -> str:
+    hours, rest = divmod(seconds, 3600)
+    if rest or not hours:
+        return f"{seconds} s" if seconds % 60 else f"{seconds // 60} min"
+    return {1: "an hour", 2: "two hours"}.get(hours, f"{hours} hours")

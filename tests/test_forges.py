@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
 import pytest
 
 from git_credential_forge import forges, origin
 from git_credential_forge.forges import FORGEJO, KINDS, OTHER, Kind
+from tests import forges as table
+from tests.support.surroundings import ROOT, clean_environment
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 every = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.key)
 
@@ -19,22 +28,34 @@ def test_keys_find_their_records() -> None:
 
 
 @every
-def test_addresses_are_relative(kind: Kind) -> None:
-    """So that they hold below any base; the token path ends no other kind's."""
-    for address in (kind.authorize, kind.token, kind.whoami, kind.applications):
-        assert address is None or origin.parse(f"https://forge.example/{address}")
-        assert address is None or not address.startswith(("/", "http")) or address == ""
+def test_addresses(kind: Kind) -> None:
+    """Relative, so that they hold below any base; or whole, by https."""
+    pages = (kind.applications, kind.registration)
+    for address in (kind.authorize, kind.token, kind.device, kind.revoke, kind.whoami, *pages):
+        whole = (address or "").replace("{host}", "x.example")
+        assert address is None or origin.parse(whole if "://" in whole else f"https://forge.example/{whole}")
+        assert address is None or not address.startswith(("/", "http:"))
     assert kind.authorize
-    assert not any(kind.token.endswith("/" + other.token) for other in KINDS if other is not kind)
+    assert kind.token
+    assert kind.registration
+
+
+@every
+def test_a_whole_address_is_for_named_hosts_alone(kind: Kind) -> None:
+    """A kind that is recognised by its challenge sends nothing elsewhere: a challenge is anybody's word."""
+    addresses = (kind.authorize, kind.token, kind.device, kind.revoke, kind.whoami)
+    if kind.realms:
+        assert not any("://" in (address or "") for address in addresses)
 
 
 @every
 def test_hosts_are_spelt_as_they_are_compared(kind: Kind) -> None:
     """Lower case, no port, no scheme: as `Origin.netloc` has them."""
     for host in kind.hosts:
-        place = origin.of_request("https", host)
+        place = origin.of_request("https", host.lstrip("."))
         assert place
-        assert place.netloc == host
+        assert place.netloc == host.lstrip(".")
+        assert not host.startswith(".") or host.count(".") > 1, "not below a top-level domain"
 
 
 @every
@@ -64,4 +85,31 @@ def test_forgejo() -> None:
 
 def test_the_unknown_server_knows_nothing() -> None:
     """No id, no scope, no address, no host: all comes from the configuration or its metadata."""
-    assert Kind(key="other", name="OAuth server", authorize="", token="") == OTHER
+    standard = {"hint": "login_hint", "whoami_fields": ("preferred_username", "nickname", "login", "username")}
+    assert Kind(key="other", name="OAuth server", authorize="", token="", **standard) == OTHER  # type: ignore[arg-type]
+
+
+# docs/forges.md
+
+
+def test_the_page_is_what_the_records_say() -> None:
+    """Printed anew: python3 -m tests.forges."""
+    assert table.PAGE.read_text() == table.page()
+
+
+def test_every_kind_has_a_row() -> None:
+    """And no row promises a device flow or a revocation that the record has not."""
+    assert {row.kind for row in table.ROWS} == {*KINDS, OTHER}
+    for row in table.ROWS:
+        assert row.kind is OTHER or row.kind.device or "device" not in row.tests
+        assert row.kind is OTHER or row.kind.revoke or "revoke" not in row.tests
+        assert set(row.tests) <= set(table.COLUMNS)
+
+
+def test_no_yes_without_a_test(home: Path) -> None:
+    """Each test that the page names can be run."""
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", *table.tests()]
+    environment = clean_environment(home, PYTHONPATH=str(ROOT / "src"))
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert set(table.tests()) <= set(done.stdout.splitlines())

@@ -55,11 +55,11 @@ def another(vault: Vault) -> Iterator[None]:
 def test_a_free_turn(vault: Vault) -> None:
     """Had at once; and where there is nothing to go on with, everybody goes their own way."""
     with fulfil.turn(errand(vault)) as turn:
-        assert turn == (True, None)
+        assert turn[:2] == (True, None)
     with another(vault):
         index.write(vault.place, ORIGIN, [], time.time())
         with fulfil.turn(errand(vault)) as turn, fulfil.turn(errand(None)) as without:
-            assert turn == without == (True, None)
+            assert turn[:2] == without[:2] == (True, None)
 
 
 def test_nobody_left_to_answer(vault: Vault) -> None:
@@ -79,5 +79,5 @@ def test_the_sign_in_has_ended(vault: Vault) -> None:
         return len(looks) > 3
 
     with another(vault), fulfil.turn(errand(vault, gone)) as turn:
-        assert turn == (False, None)
+        assert turn[:2] == (False, None)
     assert len(looks) == 2

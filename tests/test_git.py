@@ -106,14 +106,14 @@ def test_config(config: Path) -> None:
 
 
 def test_urlmatch(config: Path, home: Path) -> None:
-    """Each key once, with the value that fits best; a file more may be counted, and need not exist."""
+    """Each key once, with the value that fits best; or those of one file alone, which need not exist."""
     config.write_text('[credential]\n\thelper = h\n\tX = 1\n[credential "https://h.example"]\n\tX = 2\n')
     (home / "more").write_text('[credential "https://h.example/p"]\n\tX = 3\n\tY = 4\n')
     more = str(home / "more")
     assert git.urlmatch("credential", "https://h.example/p") == {"helper": "h", "x": "2"}
-    assert git.urlmatch("credential", "https://h.example/p", include=more) == {"helper": "h", "x": "3", "y": "4"}
-    assert git.urlmatch("credential", "https://other.example", include=more) == {"helper": "h", "x": "1"}
-    assert git.urlmatch("credential", "https://h.example", include=more + "-missing") == {"helper": "h", "x": "2"}
+    assert git.urlmatch("credential", "https://h.example/p", more) == {"x": "3", "y": "4"}
+    assert git.urlmatch("credential", "https://other.example", more) == {}
+    assert git.urlmatch("credential", "https://h.example", more + "-missing") == {}
 
 
 def test_remote_url(home: Path) -> None:

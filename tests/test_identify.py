@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 GITEA = 'Basic realm="Gitea"'
 ENDPOINTS = {"authorize_url": "https://sso.example/authorize", "token_url": "https://sso.example/token"}
 WELL_KNOWN = "/.well-known/openid-configuration"
+PUSH = "/a/b.git/info/refs?service=git-receive-pack"
 
 
 class Host:
@@ -142,7 +143,7 @@ def test_known_by_its_session() -> None:
 @pytest.mark.parametrize(
     ("origin", "more"),
     [
-        (FAR, {"wwwauth": ('Basic realm="GitLab"',)}),
+        (FAR, {"wwwauth": ('Basic realm="Jenkins"',)}),
         (FAR, {"interactive": False}),
         (Origin("http", "forge.example", 80), {}),
         (Origin("http", "forge.example", 80), {"client_id": "mine"}),
@@ -176,6 +177,67 @@ def test_found_below_a_path(host: Host, vault: Vault) -> None:
     assert host.asked == ["/sub" + WELL_KNOWN]
 
 
+@pytest.mark.parametrize("wwwauth", [(), (GITEA,)], ids=["git before 2.41", "challenged"])
+@pytest.mark.parametrize(
+    ("path", "base", "asked"),
+    [
+        ("alice/demo.git", "", ["/"]),
+        ("forge/alice/demo.git", "/forge", ["/", "/forge"]),
+        ("a/b/alice/demo.git", "/a/b", ["/", "/a", "/a/b"]),
+        ("a/b/c/d/alice/demo.git", "/a/b/c/d", ["/", "/a", "/a/b", "/a/b/c", "/a/b/c/d"]),
+        ("a/b/c/d/alice/demo.git", "/a", ["/", "/a"]),
+    ],
+)
+def test_found_by_its_path(
+    path: str, base: str, asked: list[str], wwwauth: tuple[str, ...], *, host: Host, vault: Vault
+) -> None:
+    """With useHttpPath, a forge below a path: looked for at the root, then at the path's beginnings, shortest first."""
+    host.is_server(base=base)
+    found = identify.forge(errand(host.origin, vault, path=path, wwwauth=wwwauth), None)
+    assert found
+    assert (found.kind, found.base, found.scope) == (FORGEJO, base, base)
+    assert found.token_url == f"{host.origin.url}{base}/login/oauth/access_token"
+    looked = [where.removesuffix(WELL_KNOWN) or "/" for where in host.asked]
+    assert looked == ([] if wwwauth and not base else asked)
+
+
+def test_gitlab_below_a_path(host: Host, vault: Vault) -> None:
+    """A relative URL root, found by its metadata: all that the record has is below it."""
+    root = f"{host.origin.url}/git/lab"
+    fields = {
+        "issuer": root,
+        "authorization_endpoint": f"{root}/oauth/authorize",
+        "token_endpoint": f"{root}/oauth/token",
+    }
+    document = {**fields, "scopes_supported": ["api", "read_repository", "write_repository"]}
+    host.says["/git/lab" + WELL_KNOWN] = Answer(200, [], json.dumps(document).encode())
+    found = identify.forge(errand(host.origin, vault, path="git/lab/group/demo.git"), None)
+    assert found
+    assert (found.kind.key, found.base, found.scopes) == ("gitlab", "/git/lab", "read_repository write_repository")
+    assert (found.device_url, found.revoke_url) == (f"{root}/oauth/authorize_device", f"{root}/oauth/revoke")
+
+
+def test_a_challenge_that_no_metadata_backs(host: Host, vault: Vault) -> None:
+    """A forge that does not describe itself, with a path that leaves room: at the root, as its challenge is."""
+    found = identify.forge(errand(host.origin, vault, path="scm/a/b.git", wwwauth=('Basic realm="GitHub"',)), None)
+    assert found
+    assert (found.kind.key, found.base) == ("github", "")
+    assert host.asked == [WELL_KNOWN, "/scm" + WELL_KNOWN]
+
+
+@pytest.mark.parametrize("more", [{"anew": True}, {"client_id": "mine"}], ids=["login", "a client id"])
+def test_a_challenge_that_nobody_has_passed_on(more: dict[str, Any], host: Host, vault: Vault) -> None:
+    """Who types `login` comes without one, and so does git before 2.41: where the person has said that it is a forge,
+    it is asked for."""
+    host.says[PUSH] = Answer(401, [("WWW-Authenticate", 'Basic realm="GitHub"')], b"")
+    found = identify.forge(errand(host.origin, vault, **more), None)
+    assert found
+    assert (found.kind.key, found.certain) == ("github", True)
+    assert host.asked[-1] == PUSH
+    assert identify.forge(errand(host.origin, vault), None) is None, "else nothing but its metadata is asked"
+    assert host.asked[-1] == WELL_KNOWN
+
+
 def test_stranger(host: Host, vault: Vault) -> None:
     """A host that is no forge is asked once within the timeout, by whichever process; a typed login asks anew."""
     for _ in range(3):
@@ -185,6 +247,16 @@ def test_stranger(host: Host, vault: Vault) -> None:
     assert identify.forge(errand(host.origin, vault), None) is None
     assert identify.forge(errand(host.origin, vault, anew=True), None) is not None
     assert len(host.asked) == 2
+
+
+def test_stranger_with_a_path(host: Host, vault: Vault) -> None:
+    """With useHttpPath each beginning of the path is asked, once; none where git passed somebody else's challenge."""
+    for _ in range(2):
+        assert identify.forge(errand(host.origin, vault, path="a/b/c/d.git"), None) is None
+    assert host.asked == [WELL_KNOWN, "/a" + WELL_KNOWN, "/a/b" + WELL_KNOWN]
+    challenged = errand(host.origin, None, path="a/b/c/d.git", wwwauth=('Basic realm="Jenkins"',))
+    assert identify.forge(challenged, None) is None
+    assert len(host.asked) == 3
 
 
 @pytest.mark.parametrize(("left", "looks"), [(590, 0), (10, 0), (-10, 1), (610, 1)])
@@ -205,7 +277,7 @@ def test_stranger_with_a_client_id(host: Host, vault: Vault) -> None:
     host.asked.clear()
     with pytest.raises(RefusedError) as caught:
         identify.forge(errand(host.origin, vault, client_id="mine"), None)
-    assert host.asked == [WELL_KNOWN, "/.well-known/oauth-authorization-server"]
+    assert host.asked == [WELL_KNOWN, "/.well-known/oauth-authorization-server", PUSH]
     assert caught.value.message.startswith(f"not signed in to {host.origin.netloc}: a client id is set for it")
     assert caught.value.hints == (f"set credential.{host.origin.url}.oauthAuthURL and …oauthTokenURL",)
 
@@ -232,15 +304,15 @@ def test_without_a_vault(host: Host) -> None:
 def test_unreachable(more: dict[str, Any], raises: bool, host: Host, vault: Vault) -> None:
     """Nothing was learnt, so it is remembered for a moment only; who is asked for by name is told."""
     host.server.stop()
+    noted = vault.place.path(f"no-forge-http-{host.origin.netloc}")
     if raises:
         with pytest.raises(UnreachableError, match=f"^{host.origin.netloc} cannot be reached"):
             identify.forge(errand(host.origin, vault, **more), None)
     else:
         assert identify.forge(errand(host.origin, vault, **more), None) is None
-        [noted] = os.listdir(vault.place.directory)
-        assert 0 < os.stat(vault.place.path(noted)).st_mtime - time.time() <= 60
+        assert 0 < os.stat(noted).st_mtime - time.time() <= 60
         assert identify.forge(errand(host.origin, vault), None) is None
-    assert (os.listdir(vault.place.directory) == []) is raises
+    assert os.path.exists(noted) is not raises
 
 
 @pytest.mark.parametrize(
@@ -268,3 +340,12 @@ def test_forge_of_a_session(held: dict[str, Any], settings: dict[str, Any], good
     assert (found is not None) is good
     if found:
         assert (found.token_url, found.client_id) == (kept.token_url, kept.client_id)
+
+
+def test_forge_of_a_session_keeps_what_was_found() -> None:
+    """What its metadata named, a refresh carries on: where to revoke, and what tokens are asked for."""
+    named = {"revoke_url": "https://forge.example/r", "resource": "https://forge.example/", "issuer": FAR.url}
+    kept = session(FAR, **named, kind="other", client_id="mine", token_url="https://forge.example/t")
+    found = identify.forge_of(kept, errand(FAR, client_id="mine"))
+    assert found
+    assert {key: getattr(found, key) for key in named} == named

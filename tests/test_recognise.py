@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from git_credential_forge import forges, recognise
 from git_credential_forge import origin as origins
-from git_credential_forge import recognise
 from git_credential_forge.errors import ForgeError
 from git_credential_forge.forges import FORGEJO, OTHER, Kind
 from git_credential_forge.recognise import Forge, Metadata
@@ -87,7 +87,11 @@ def test_kind(
         ('Bearer realm="x", Basic realm="Gitea", charset="UTF-8"', True),
         ('Basic realm="Gitea (Basic Auth)"', False),
         ('Basic realm="gitea"', False),
-        ('Basic realm="GitLab"', False),
+        ('Basic realm="Jenkins"', False),
+        ('Basic charset="UTF-8", realm="Gitea"', True),
+        ('Basic a="realm=x" b=c, realm="Gitea"', True),
+        ('Basic a="b", Bearer realm="Gitea"', False),
+        ('Basic xrealm="Gitea"', False),
         ('Bearer realm="Gitea"', False),
         ("Negotiate", False),
         ('Basic realm=""', False),
@@ -99,6 +103,141 @@ def test_challenge(wwwauth: str, ours: bool) -> None:
     assert (recognise.kind_of(place(), Settings(), (wwwauth,), None) is FORGEJO) is ours
     assert recognise.challenge_of_another((wwwauth,)) is not ours
     assert recognise.challenge_of_another(("Negotiate", wwwauth)) is not ours
+
+
+@pytest.mark.parametrize(
+    ("wwwauth", "key"),
+    [
+        ('Basic realm="GitHub"', "github"),
+        ('Basic realm="GitHub" enterprise_hint="x" domain_hint="y"', "github"),
+        ('Basic domain_hint="y", enterprise_hint="x" realm="GitHub"', "github"),
+        ('Basic realm="GitLab"', "gitlab"),
+        ('Basic realm="Atlassian Bitbucket"', "bitbucket-dc"),
+        ('Basic realm="Bitbucket"', None),
+        ('Basic realm="GitHub Enterprise"', None),
+    ],
+)
+def test_challenge_of_each(wwwauth: str, key: str | None) -> None:
+    """As each forge challenges on a host of somebody's own; GitHub's hints in whatever order."""
+    found = recognise.kind_of(place(), Settings(), (wwwauth,), None)
+    assert (found.key if found else None) == key
+    assert recognise.challenge_of_another((wwwauth,)) is (key is None)
+
+
+NAMED = [(host, kind) for kind in forges.KINDS for host in kind.hosts]
+
+
+@pytest.mark.parametrize(("host", "kind"), NAMED, ids=[host for host, _ in NAMED])
+def test_look_alikes(host: str, kind: Kind) -> None:
+    """Each host that a record names, and nobody who looks like it: neither record nor address is theirs."""
+    name = f"x{host}" if host.startswith(".") else host
+    assert recognise.kind_of(place(f"https://{name}"), Settings(), (), None) is kind
+    bare = host.lstrip(".")
+    alike = [f"not{bare}", f"{name}.evil.example", f"{name}.", f"{name}:8443", f"evil-{bare}", f"xn--{bare}"]
+    alike += [bare] if host.startswith(".") else [f"www.{bare}", f"x.{bare}"]
+    for other in set(alike) - {known for known, _ in NAMED}:
+        found = origins.of_request("https", other)
+        assert found
+        named = recognise.kind_of(found, Settings(), (), None)
+        assert named is None, other
+    for other in (
+        f"{bare}@evil.example",
+        f"evil.example\\@{bare}",
+        bare.replace("o", "\u043e"),
+        f"{bare}/x",
+        f"{bare} ",
+    ):
+        assert origins.of_request("https", other) is None, other
+
+
+GHES_ENDPOINTS = {"authorize_url": "/login/oauth/authorize", "token_url": "/login/oauth/access_token"}
+GITLAB_ENDPOINTS = {"authorize_url": "/oauth/authorize", "token_url": "/oauth/token"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "wwwauth", "key"),
+    [
+        ({**GHES_ENDPOINTS, "device_url": "/login/device/code"}, (), "github"),
+        (GHES_ENDPOINTS, ('Basic realm="GitHub"',), "github"),
+        (GHES_ENDPOINTS, (), "forgejo"),
+        ({**GITLAB_ENDPOINTS, "scopes": "read_repository write_repository"}, (), "gitlab"),
+        ({**GITLAB_ENDPOINTS, "scopes": "read_repository"}, (), "gitlab"),
+        ({**GITLAB_ENDPOINTS, "scopes": "api"}, ('Basic realm="GitLab"',), "gitlab"),
+        ({**GITLAB_ENDPOINTS, "scopes": "api"}, (), "other"),
+        (GITLAB_ENDPOINTS, (), "other"),
+        (GITLAB_ENDPOINTS, ('Basic realm="GitHub"',), "other"),
+        ({"authorize_url": "/x", "token_url": "/rest/oauth2/latest/token"}, (), "bitbucket-dc"),
+        ({"authorize_url": "/site/oauth2/authorize", "token_url": "/site/oauth2/access_token"}, (), "other"),
+    ],
+)  # fmt: skip
+def test_kind_of_described_servers(settings: dict[str, Any], wwwauth: tuple[str, ...], key: str) -> None:
+    """By the paths of their endpoints, with the challenge where those are common; and never a kind that has a part at a
+    host of its own, such as ghe.com's or Bitbucket's API."""
+    found = recognise.kind_of(place(), Settings(**settings), wwwauth, None)
+    assert found
+    assert found.key == key
+
+
+@pytest.mark.parametrize("kind", [*forges.KINDS, OTHER], ids=lambda kind: kind.key)
+@pytest.mark.parametrize("wwwauth", [(), *[(f'Basic realm="{r}"',) for kind in forges.KINDS for r in kind.realms]])
+def test_a_heuristic_sends_no_token_elsewhere(kind: Kind, wwwauth: tuple[str, ...]) -> None:
+    """Whatever endpoints and challenge a host has, all that gets a token is at that host."""
+    token = kind.token if "://" not in kind.token else "x/token"
+    device = kind.device if kind.device and "://" not in kind.device else "x/device"
+    token, device = f"/{token or 'x'}", f"/{device}"
+    settings = Settings(
+        authorize_url="/x",
+        token_url=token,
+        device_url=device,
+        scopes=f"{kind.scopes} account api openid",
+        client_id="mine",
+    )
+    found = recognise.kind_of(place(), settings, wwwauth, kind.key)
+    assert found
+    forge = recognise.build(found, place(), "", settings, certain=True)
+    for url in (forge.token_url, forge.device_url, forge.revoke_url, forge.whoami_url):
+        parsed = origins.parse(url or URL)
+        assert parsed
+        assert parsed.origin == place()
+
+
+@pytest.mark.parametrize("key", ["github.com", "bitbucket", "googlesource"])
+def test_whole_addresses(key: str) -> None:
+    """A host that has parts elsewhere: exactly these, whichever of its names is asked for."""
+    kind = forges.BY_KEY[key]
+    host = {"github.com": "gist.github.com", "googlesource": "go.googlesource.com"}.get(key, kind.hosts[0])
+    forge = recognise.build(kind, place(f"https://{host}"), "", Settings(scopes="account"), certain=True)
+    assert (forge.authorize_url, forge.token_url, forge.device_url, forge.whoami_url, forge.revoke_url) == {
+        "github.com": (
+            "https://github.com/login/oauth/authorize",
+            "https://github.com/login/oauth/access_token",
+            "https://github.com/login/device/code",
+            "https://api.github.com/user",
+            None,
+        ),
+        "bitbucket": (
+            "https://bitbucket.org/site/oauth2/authorize",
+            "https://bitbucket.org/site/oauth2/access_token",
+            None,
+            "https://api.bitbucket.org/2.0/user",
+            None,
+        ),
+        "googlesource": (
+            "https://accounts.google.com/o/oauth2/v2/auth",
+            "https://oauth2.googleapis.com/token",
+            None,
+            None,
+            "https://oauth2.googleapis.com/revoke",
+        ),
+    }[key]
+
+
+def test_ghe_com() -> None:
+    """A tenant of ghe.com has its API at a name made of its own."""
+    forge = recognise.build(forges.GHE_COM, place("https://octo.ghe.com"), "", Settings(), certain=True)
+    assert forge.whoami_url == "https://api.octo.ghe.com/user"
+    assert forge.token_url == "https://octo.ghe.com/login/oauth/access_token"
+    assert forge.device_url == "https://octo.ghe.com/login/device/code"
 
 
 def test_no_challenge_is_nobodys() -> None:
@@ -155,10 +294,14 @@ def test_build_from_the_record(base: str) -> None:
         announces_iss=False,
         authorize_url=f"{URL}{base}/login/oauth/authorize",
         token_url=f"{URL}{base}/login/oauth/access_token",
+        device_url=None,
+        revoke_url=None,
         whoami_url=f"{URL}{base}/api/v1/user",
         client_id=FORGEJO.client_id,
         client_secret=None,
+        secret_in_header=False,
         scopes="",
+        resource=None,
         redirect="http://127.0.0.1",
         certain=True,
     )

@@ -35,7 +35,7 @@ def key_value(field: str) -> tuple[str, object]:
     """A value for a field as it stands in a file, and as it is read."""
     if field in NUMBERS:
         return "17", 17
-    if field == "allow_http":
+    if field in ("allow_http", "secret_in_header", "store_insecure"):
         return "true", True
     if field == "interactive":
         return "never", False
@@ -136,7 +136,7 @@ def test_what_fits_best(url: str, client: str, config: Path) -> None:
         *(("interactive", "interactive", value, True, "") for value in ("true", "auto", "always", "1")),
         *(("flow", "forgeFlow", value, value.lower(), "") for value in ("auto", "Browser", "paste", "NEVER")),
         ("flow", "forgeFlow", "device\x1b", "auto",
-         "forge: credential.forgeFlow knows auto, browser, paste, never; not used: device\n"),
+         "forge: credential.forgeFlow knows auto, browser, device, paste, never; not used: device\n"),
         ("sign_in_timeout", "forgeSignInTimeout", "0", 0, ""),
         ("sign_in_timeout", "forgeSignInTimeout", "99999", 99_999, ""),
         *(("sign_in_timeout", "forgeSignInTimeout", value, 300,
@@ -218,6 +218,24 @@ def test_machine_local_file(machine_local: Path, config: Path) -> None:
     assert settings.read(f"{URL}/team/a.git").client_id == "path"
     machine_local.unlink()
     assert settings.read(URL).client_id is None
+
+
+@pytest.mark.parametrize("included", [True, False])
+def test_the_person_goes_before_the_machine_local_file(machine_local: Path, config: Path, *, included: bool) -> None:
+    """As git has it, whose include stands first: and what was kept for one client is not used with another."""
+    kept = "\toauthClientSecret = kept\n\toauthScopes = kept\n\toauthAuthURL = https://kept.example/a\n"
+    machine_local.write_text(machine_local.read_text() + kept)
+    first = f"[include]\n\tpath = {machine_local}\n" if included else ""
+    config.write_text(f'{first}[credential "{URL}"]\n\toauthDefaultUserName = me\n')
+    found = settings.read(URL)
+    assert (found.client_id, found.scopes, found.default_username) == ("this machine", "kept", "me")
+    assert found.client_secret == Secret("kept")
+    config.write_text(f'{first}[credential "{URL}"]\n\toauthClientId = mine\n')
+    found = settings.read(URL)
+    assert (found.client_id, found.client_secret, found.scopes) == ("mine", None, None)
+    assert found.authorize_url == "https://kept.example/a", "it is the server's, whoever asks there"
+    config.write_text(f'{first}[credential "{URL}"]\n\toauthClientId = mine\n\toauthScopes = mine\n')
+    assert settings.read(URL).scopes == "mine"
 
 
 def test_command_line_goes_before_the_machine_local_file(machine_local: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,6 +30,10 @@ def _nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
         "SUDO_USER",
         "WSL_INTEROP",
         "WSL_DISTRO_NAME",
+        "VSCODE_IPC_HOOK_CLI",
+        "FLATPAK_ID",
+        "SNAP_NAME",
+        "DBUS_SESSION_BUS_ADDRESS",
     )
     for name in (*told, "GIT_TERMINAL_PROMPT", "GCM_INTERACTIVE", "VSCODE_GIT_FETCH_SILENT"):
         monkeypatch.delenv(name, raising=False)
@@ -76,6 +80,13 @@ def test_interactive(
         ("linux", {"SSH_CONNECTION": "a 1 b 2", "BROWSER": "/vscode/browser.sh"}, True),
         ("linux", {"WSL_DISTRO_NAME": "Debian"}, True),
         ("linux", {"WSL_INTEROP": "/run/WSL/1_interop"}, True),
+        ("linux", {"SSH_CONNECTION": "a 1 b 2", "VSCODE_IPC_HOOK_CLI": "/run/x.sock"}, True),
+        ("linux", {"VSCODE_IPC_HOOK_CLI": ""}, False),
+        ("linux", {"FLATPAK_ID": "com.example.Editor", "DBUS_SESSION_BUS_ADDRESS": "unix:path=/run/bus"}, True),
+        ("linux", {"FLATPAK_ID": "com.example.Editor"}, False),
+        ("linux", {"SNAP_NAME": "editor", "DBUS_SESSION_BUS_ADDRESS": "unix:path=/run/bus"}, True),
+        ("linux", {"SNAP_NAME": "a-server"}, False),
+        ("linux", {"DBUS_SESSION_BUS_ADDRESS": "unix:path=/run/bus"}, False),
         ("darwin", {}, True),
         ("darwin", {"SSH_CONNECTION": "a 1 b 2"}, False),
         ("darwin", {"SSH_CONNECTION": "a 1 b 2", "DISPLAY": ":0"}, False),
@@ -88,6 +99,15 @@ def test_browser(platform: str, environment: dict[str, str], browser: bool, monk
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     assert surroundings.look(Settings()) == Surroundings(interactive=True, browser=browser, sudo=False)
+
+
+def test_flatpak_by_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a shell in the sandbox has lost the variable, the file that each has is enough."""
+    monkeypatch.setenv("DBUS_SESSION_BUS_ADDRESS", "unix:path=/run/bus")
+    monkeypatch.setattr(surroundings, "_FLATPAK", str(tmp_path / ".flatpak-info"))
+    assert not surroundings.look(Settings()).browser
+    (tmp_path / ".flatpak-info").touch()
+    assert surroundings.look(Settings()).browser
 
 
 @pytest.mark.parametrize(

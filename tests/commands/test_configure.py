@@ -131,8 +131,8 @@ def test_the_file_is_as_it_was(person: Person, name: str) -> None:
     assert person.parses()
     assert person.password("forge.example") == TOKEN
     kept = person.run("git", "config", "--global", "--list").out.splitlines()
-    assert [line for line in kept if not line.startswith("include.path=/")] == [
-        line for line in whole.splitlines() if not line.startswith("include.path=/")
+    assert [line for line in kept if not line.startswith("include.path=~/")] == [
+        line for line in whole.splitlines() if not line.startswith("include.path=~/")
     ]
     assert person.forge("unconfigure").status == 0
     assert person.tree() == before
@@ -361,6 +361,18 @@ def test_the_line_is_silent_when_the_program_is_gone(person: Person, installed: 
         assert (done.out, done.err) == ("", "")
     fill = gone.run("git", "credential", "fill", given=asked)
     assert fill == gone.run("git", "-c", "credential.helper=", "credential", "fill", given=asked)
+
+
+def test_a_copied_config_means_each_home_its_own_file(person: Person) -> None:
+    """The include names our file by its place in the home: another machine has another home, or another file in it."""
+    person.forge("configure")
+    there = person.home / "there"
+    ours = there / ".config/git-credential-forge/gitconfig"
+    ours.parent.mkdir(parents=True)
+    ours.write_text("[credential]\n\thelper = of-there\n")
+    shutil.copy(person.config, there)
+    person.environment["HOME"] = str(there)
+    assert person.run("git", "config", "--global", "--includes", "--get-all", "credential.helper").out == "of-there\n"
 
 
 def test_an_include_of_a_missing_file_is_silent(person: Person) -> None:

@@ -133,6 +133,7 @@ def test_status_for_programs(person: Person) -> None:
                 "client_id": CLIENT_ID,
                 "shared_application": True,
                 "token_expires": expiry,
+                "kept_in": None,
                 "refreshable": True,
             },
             {
@@ -141,6 +142,7 @@ def test_status_for_programs(person: Person) -> None:
                 "client_id": "mine",
                 "shared_application": False,
                 "token_expires": expiry,
+                "kept_in": None,
                 "refreshable": True,
             },
         ],

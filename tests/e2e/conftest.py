@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.support.browser import Browser
@@ -42,6 +43,18 @@ def browser() -> Iterator[GentleBrowser]:
 def chromium() -> Iterator[Browser]:
     with Browser("alice", PASSWORDS["alice"]) as browser:
         yield browser
+
+
+@pytest.fixture
+def elsewhere(forge: Forge) -> Iterator[httpx.Client]:
+    """A browser on another machine: it reaches the forge, and not what listens here."""
+
+    def only_the_forge(request: httpx.Request) -> None:
+        if request.url.port != forge.port:
+            raise httpx.ConnectError("refused")
+
+    with httpx.Client(verify=False, trust_env=False, event_hooks={"request": [only_the_forge]}) as client:
+        yield client
 
 
 @pytest.fixture

@@ -65,10 +65,10 @@ def test_an_unknown_client(signed: Person, forge: Forge) -> None:
     forge.remove_application()
     done = signed.git("ls-remote", "-q", forge.repo_url())
     assert done.status == 128
-    remedy = f"git config --global credential.{forge.url}.oauthClientId ID"
+    remedy = f"`git credential-forge register {forge.url}` shows what to enter where, and keeps what you get"
     assert done.err.splitlines()[2:4] == [
         f"forge: not signed in to {forge.host}: it does not know the application that Forgejo or Gitea usually ships",
-        f"forge: register an application there with the redirect http://127.0.0.1, then: {remedy}",
+        f"forge: {remedy}",
     ]
     forge.add_application(OWN)
     assert signed.git("config", "--global", f"credential.{forge.url}.oauthClientId", OWN).status == 0
@@ -119,6 +119,33 @@ def test_a_forge_on_a_sub_path(home: Path, installed: Path, browser: GentleBrows
             elsewhere = f"protocol=https\nhost={forge.host}\npath=a/b.git\n\n"
             other = person.git("credential-forge", "get", given=elsewhere, CI="1")
             assert other == (0, "", ""), "the token of one forge is not for another on the same host"
+
+
+def test_a_sub_path_that_nobody_described(home: Path, installed: Path, browser: GentleBrowser) -> None:
+    """With useHttpPath alone it is found, also by a git that passes no challenge: signed in to for that path, used,
+    refreshed and signed out of; another path of the host gets nothing of it."""
+    with Forge(prefix="/code/forge") as forge:
+        forge.create_repo()
+        forge.create_repo("other")
+        person = Person(home, installed, forge, browser.opener)
+        assert person.git("credential-forge", "configure").status == 0
+        host = forge.url.removesuffix("/code/forge")
+        assert person.git("config", "--global", f"credential.{host}.useHttpPath", "true").status == 0
+        done = person.git("ls-remote", "-q", forge.repo_url())
+        assert done.err.splitlines()[-1] == (
+            f"forge: signed in as alice at {forge.host}/code/forge, kept in memory while you work, and two hours more"
+        )
+        assert person.git("ls-remote", "-q", forge.repo_url("other"))[::2] == (0, "")
+        forge.expire_access_tokens()
+        person.git("ls-remote", "-q", forge.repo_url())
+        assert person.git("ls-remote", "-q", forge.repo_url())[::2] == (0, "")
+        assert (len(browser.tabs()), len(forge.log("refresh"))) == (1, 1)
+        for path in ("code/other/a/b.git", "code/forge", "code/forgery/a/b.git", "code/forge/../x/a/b.git", "a/b.git"):
+            asked = f"protocol=https\nhost={forge.host}\npath={path}\n\n"
+            other = person.git("credential-forge", "get", given=asked, CI="1")
+            assert (other.out == "") is (path != "code/forge"), path
+        out = person.git("credential-forge", "logout", forge.url).out
+        assert out.startswith(f"forgot alice at {forge.host}/code/forge\n")
 
 
 def test_plain_http_on_this_machine(home: Path, installed: Path, browser: GentleBrowser) -> None:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
-import pytest
 
 from tests.support.forge import PASSWORDS, Forge
 from tests.support.gentle import go
@@ -16,18 +14,6 @@ from tests.support.person import Person
 from tests.support.terminal import OnTerminal
 
 OFFER = r"forge: (?:no browser here\? )?open (\S+) anywhere, then paste here the address you end on\n"
-
-
-@pytest.fixture
-def elsewhere(forge: Forge) -> Iterator[httpx.Client]:
-    """A browser on another machine: it reaches the forge, and not what listens here."""
-
-    def only_the_forge(request: httpx.Request) -> None:
-        if request.url.port != forge.port:
-            raise httpx.ConnectError("refused")
-
-    with httpx.Client(verify=False, trust_env=False, event_hooks={"request": [only_the_forge]}) as client:
-        yield client
 
 
 def sign_in(elsewhere: httpx.Client, address: str) -> str:

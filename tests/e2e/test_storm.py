@@ -208,6 +208,27 @@ def test_expired(person: Person, forge: StormyForge, signed: GentleBrowser, numb
     assert len(signed.tabs()) == 1
 
 
+def test_expired_and_the_forge_is_down(person: Person, forge: StormyForge, signed: GentleBrowser) -> None:
+    """One tries for all who wait: all say why, nothing is opened, and the sign-in is kept."""
+    forge.set_lifetime(3)
+    assert person.run(*fetch(forge)).status == 0
+    ended = time.time() + 3
+    wait_until(ended)
+    forge.unavailable = 3
+    with Storm(person) as storm:
+        with forge.gate(8), refresh_held_back(storm, forge, 8):
+            storm.start(*fetch(forge), number=8)
+        done = storm.ended()
+    why = f"forge: {forge.host} cannot refresh the sign-in now (it answered with no OAuth answer (HTTP 503))"
+    assert {each[:2] for each in done} == {(128, "")}
+    assert {each.err.splitlines()[0] for each in done} == {f"{why}; your sign-in is kept, try again later"}
+    assert forge.unavailable == 0
+    assert token_requests(forge) == [("exchange", True)]
+    assert person.run(*fetch(forge)) == (*right(forge), "")
+    assert token_requests(forge) == [("exchange", True), ("refresh", True)]
+    assert len(signed.tabs()) == 1
+
+
 @numbers
 def test_refused(repairing: Person, forge: StormyForge, signed: GentleBrowser, number: int) -> None:
     """A token that the forge refuses to all of them at the same moment, on a git of 2.46 or newer: as expired."""

@@ -376,6 +376,9 @@ def test_git_is_gone(desk: Desk, trusted: Forge) -> None:
 # The forge does not know us.
 
 
+REGISTER = "forge: `git credential-forge register {}` shows what to enter where, and keeps what you get\n"
+
+
 @pytest.mark.usefixtures("browser")
 def test_unknown_client(desk: Desk, trusted: Forge) -> None:
     """A forge without the shipped client shows a page and never calls back: the probe ends the wait at once."""
@@ -386,8 +389,7 @@ def test_unknown_client(desk: Desk, trusted: Forge) -> None:
         ended,
         f"{opening(trusted.host)}{NAMED}forge: not signed in to {trusted.host}: it does not know the application that "
         "Forgejo or Gitea usually ships\n"
-        "forge: register an application there with the redirect http://127.0.0.1, then: "
-        f"git config --global credential.{trusted.url}.oauthClientId ID\n",
+        f"{REGISTER.format(trusted.url)}",
     )
 
 
@@ -400,8 +402,7 @@ def test_unknown_client_of_one_s_own(desk: Desk, trusted: Forge) -> None:
     refused(
         ended,
         f"{opening(trusted.host)}forge: not signed in to {trusted.host}: it does not know the client id that is set "
-        "for it\nforge: register an application there with the redirect http://127.0.0.1, then: "
-        f"git config --global credential.{trusted.url}.oauthClientId ID\n",
+        f"for it\n{REGISTER.format(trusted.url)}",
     )
 
 
@@ -882,6 +883,7 @@ def test_a_registered_port_that_is_taken(desk: Desk, stand_in: StandIn, browser:
         desk.client(stand_in.url, "mine", f"oauthRedirectURL = http://127.0.0.1:{port}/cb")
         with desk.get(stand_in.url) as program:
             ended = program.ended(10)
-    refused(ended, f"forge: port {port} of 127.0.0.1 cannot be listened on: Address already in use\n")
+    why = "cannot be listened on, and oauthRedirectURL names it: Address already in use"
+    refused(ended, f"forge: port {port} of 127.0.0.1 {why}\n")
     assert browser.tabs() == []
     assert stand_in.asked == []

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import shutil
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
+from git_credential_forge.oauth import browser
 from git_credential_forge.oauth.browser import SETTLED, Opener
 from tests.support.forge import PASSWORDS
 from tests.support.gentle import go, new_client
@@ -19,7 +22,6 @@ from tests.support.signing_in import NAMED, QUIT, Ended, Program, StandIn, answe
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 URL = "http://127.0.0.1:4242/a-start_address"
 
@@ -288,6 +290,95 @@ def test_openers_on_the_path_where_a_browser_can_be(signing: Signing, display: s
     with signing.start(**{display: "/nowhere" if display == "BROWSER" else ":0"}) as program:
         assert signing.succeeded(program.ended())
     assert [name for name, _ in signing.desk.started()] == ["wslview", "xdg-open"]
+
+
+class Place(NamedTuple):
+    environment: dict[str, str]
+    program: str
+    arguments: list[str]  # "URL" stands for the address
+    unwrap: str = ""  # shell that makes the address the first argument
+
+
+FAR = {"SSH_CONNECTION": "a 1 b 2", "VSCODE_IPC_HOOK_CLI": "/run/user/1000/x.sock"}
+BUS = {"DBUS_SESSION_BUS_ADDRESS": "unix:path=/run/user/1000/bus"}
+START = ["-NoProfile", "-NonInteractive", "-Command", "Start-Process 'URL'"]
+UNQUOTE = 'shift 3; set -- "${1#*\\\'}"; set -- "${1%\\\'}"'
+PLACES = {
+    "VS Code by SSH": Place({**FAR, "BROWSER": "D/browser.sh"}, "browser.sh", ["URL"]),
+    "a dev container": Place({"REMOTE_CONTAINERS": "true", "BROWSER": "D/browser.sh"}, "browser.sh", ["URL"]),
+    "Codespaces": Place({"CODESPACES": "true", **FAR, "BROWSER": "D/browser.sh"}, "browser.sh", ["URL"]),
+    "Codespaces, as it was": Place({"BROWSER": "D/code --openExternal"}, "code", ["--openExternal", "URL"], "shift"),
+    "VS Code by SSH, no $BROWSER": Place(FAR, "code", ["--openExternal", "URL"], "shift"),
+    "its other edition": Place(FAR, "code-insiders", ["--openExternal", "URL"], "shift"),
+    "WSL": Place({"WSL_DISTRO_NAME": "Debian"}, "wslview", ["URL"]),
+    "WSL without wslu": Place({"WSL_INTEROP": "/run/WSL/1_interop"}, "powershell.exe", START, UNQUOTE),
+    "WSL with a display": Place({"WSL_DISTRO_NAME": "x", "DISPLAY": ":0"}, "powershell.exe", START, UNQUOTE),
+    "Flatpak": Place({"FLATPAK_ID": "com.example.Editor", **BUS}, "xdg-open", ["URL"]),
+    "Snap": Place({"SNAP_NAME": "editor", **BUS}, "xdg-open", ["URL"]),
+}
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="not here: macOS has `open`")
+@pytest.mark.parametrize("name", PLACES)
+def test_each_place_has_its_opener(signing: Signing, name: str) -> None:
+    """What opens a browser there is the only thing that is started, with these arguments; what lies on the PATH beside
+    it, `cmd.exe` and `explorer.exe` among it, is not."""
+    place = PLACES[name]
+    for other in ("cmd.exe", "explorer.exe", "cmd", "rundll32.exe", "sensible-browser", "firefox"):
+        signing.desk.opener(other)
+    if place.program != "xdg-open":
+        signing.desk.opener("xdg-open")
+    signing.desk.opener(place.program, f"{place.unwrap}\n{visiting()}")
+    environment = {key: value.replace("D/", f"{signing.desk.bin}/") for key, value in place.environment.items()}
+    with signing.start(**environment) as program:
+        assert signing.succeeded(program.ended())
+    [[started, *arguments]] = signing.desk.started()
+    assert started == place.program
+    url = arguments[-1].removeprefix("Start-Process '").removesuffix("'")
+    assert re.fullmatch(r"http://127\.0\.0\.1:[0-9]+/[A-Za-z0-9_-]{43}", url), "no quote, no `&`, no `%`"
+    assert arguments == [word.replace("URL", url) for word in place.arguments]
+
+
+def test_macos(desk: Desk, opener: list[Opener], monkeypatch: pytest.MonkeyPatch) -> None:
+    """There it is `open`, and nothing of the others."""
+    monkeypatch.setattr(sys, "platform", "darwin")
+    for name in ("open", "xdg-open", "wslview"):
+        desk.opener(name, "exit 1")
+    open_all(opener, 2)
+    assert desk.started() == [["open", URL]]
+    assert opener[0].exhausted
+
+
+def test_powershell_where_windows_has_it(
+    desk: Desk, opener: list[Opener], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Also where the PATH of Windows is not appended to ours; and a quote in an address of a forge's stays outside."""
+    there = desk.opener("powershell.exe", place=tmp_path / "Windows")
+    monkeypatch.setattr(browser, "POWERSHELL", str(there))
+    open_all(opener)
+    assert desk.started() == [], "outside Windows it is not looked for"
+    monkeypatch.setenv("WSL_DISTRO_NAME", "Debian")
+    one = Opener()
+    opener.append(one)
+    one.next("https://forge.example/device?a='; calc; '&b=$x")
+    assert one._running
+    one._running.wait(20)
+    command = "Start-Process 'https://forge.example/device?a=%27; calc; %27&b=$x'"
+    assert desk.started() == [["powershell.exe", "-NoProfile", "-NonInteractive", "-Command", command]]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="not here: root, for whom sudo is")
+def test_sudo(signing: Signing, environment: dict[str, str]) -> None:
+    """`sudo git` in somebody's home opens nothing, says nothing of a sign-in, and writes nothing there."""
+    home = environment["HOME"]
+    signing.desk.opener("xdg-open", visiting())
+    os.chown(home, 1000, 1000)
+    before = {str(path) for path in Path(home).rglob("*")}
+    with signing.start(SUDO_USER="alice", SUDO_UID="1000", DISPLAY=":0", BROWSER="xdg-open") as program:
+        ended = program.ended()
+    assert (ended.status, ended.out, ended.err) == (0, "", "")
+    assert signing.desk.started() == []
+    assert {str(path) for path in Path(home).rglob("*")} == before
 
 
 def test_a_hanging_opener_is_left_alone(signing: Signing) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import gc
 import hashlib
 import re
@@ -545,6 +546,45 @@ def test_the_browser_waits_until_the_token_is_there(serving: Serving) -> None:
     assert "Signed in" not in answer.body
 
 
+# One more authorize page in the same tab.
+
+FURTHER = "https://forge.example/login/oauth/authorize?client_id=c&state=d"
+
+
+def test_one_more_page(serving: Serving) -> None:
+    """The browser that waits is led there; its second answer is waited for anew, with a state of its own, and what
+    came with the first counts no more."""
+    used = f"/?code={CODE}&state={serving.state}"
+    with socket.create_connection(("127.0.0.1", serving.port), timeout=10) as browser:
+        browser.sendall(request(serving.port, used))
+        serving.take()
+        assert not serving.rung(0), "or who waits for the second answer would turn in circles"
+        serving.attempts = [Attempt.fresh(), Attempt.fresh()]
+        assert serving.listener.go_on(serving.attempts, Issuer(ISSUER, announced=False), FURTHER)
+        led = receive(browser)
+    assert (led.status, led.header("Location"), led.body) == (303, FURTHER, "")
+    assert led.header("Cache-Control") == "no-store"
+    assert serving.stray(request(serving.port, used)).status == 400
+    serving.succeeds()
+
+
+def test_one_more_page_without_a_browser(serving: Serving) -> None:
+    """Where none waits, a start address leads there."""
+    serving.attempts = [Attempt.fresh(), Attempt.fresh()]
+    assert not serving.listener.go_on(serving.attempts, Issuer(ISSUER, announced=False), FURTHER)
+    start = serving.listener.start_address()
+    assert serving.get(start.removeprefix(f"http://{serving.listener.host}")).header("Location") == FURTHER
+    serving.succeeds(attempt=1)
+
+
+def test_one_more_page_for_a_tab_that_gave_up(serving: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A browser that has waited too long was told so, and is not led anywhere."""
+    monkeypatch.setattr(loopback, "ANSWER", 0.01)
+    assert serving.get(f"/?code={CODE}&state={serving.state}").status == 400
+    serving.take()
+    assert not serving.listener.go_on(serving.attempts, Issuer(ISSUER, announced=False), FURTHER)
+
+
 # Requirement 14: iss.
 
 
@@ -658,6 +698,9 @@ def test_of_many_who_come_at_once_one_is_let_through(serving: Serving) -> None:
 # Configured redirect addresses.
 
 
+BUSY = "cannot be listened on, and oauthRedirectURL names it: Address already in use"
+
+
 def test_a_configured_port_is_used_and_one_that_is_taken_is_said() -> None:
     """A registered port is listened on exactly; where somebody else listens that is said, and no socket is left (3.3,
     2)."""
@@ -665,13 +708,45 @@ def test_a_configured_port_is_used_and_one_that_is_taken_is_said() -> None:
         port = taken.getsockname()[1]
         with pytest.raises(TryElsewhereError) as refused:
             Listener(Redirect("127.0.0.1", port, "/callback"))
-        assert refused.value.message == f"port {port} of 127.0.0.1 cannot be listened on: Address already in use"
+        assert refused.value.message == f"port {port} of 127.0.0.1 {BUSY}"
         del refused
         gc.collect()  # a socket that was left open is said here, and not in some other test
     serving = Serving(Redirect("127.0.0.1", port, "/callback"))
     assert serving.listener.redirect_uri == f"http://127.0.0.1:{port}/callback"
     serving.succeeds(f"/callback?code={CODE}&state={serving.state}")
     serving.listener.close()
+
+
+@pytest.mark.parametrize("family", ["127.0.0.1", "::1"])
+def test_half_of_localhost_is_not_enough(family: str) -> None:
+    """Whoever listens on the other loopback at that port would be brought the code: refused, and no socket is left."""
+    with socket.create_server((family, 0), family=socket.AF_INET6 if ":" in family else socket.AF_INET) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(TryElsewhereError) as refused:
+            Listener(Redirect("localhost", port, "/"))
+        assert refused.value.message == f"port {port} of {family} {BUSY}"
+        del refused
+        gc.collect()
+        if ":" in family:
+            assert not listens(port)
+
+
+def test_a_machine_without_ipv6(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There one of the two is all of `localhost`."""
+    real = socket.socket
+
+    def only_four(family: int = socket.AF_INET, *rest: int) -> socket.socket:
+        if family == socket.AF_INET6:
+            raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
+        return real(family, *rest)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(socket, "socket", only_four)
+        listener = Listener(Redirect("localhost", 0, "/cb"))
+        with pytest.raises(TryElsewhereError, match="of ::1 cannot be listened on: Address family not supported"):
+            Listener(Redirect("[::1]", 0, "/cb"))
+    assert len(listener._sockets) == 1
+    listener.close()
 
 
 def test_a_configured_port_can_be_used_again_at_once() -> None:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from git_credential_forge import origin as origins
-from git_credential_forge.errors import UnreachableError
+from git_credential_forge.errors import RefusedError, UnreachableError
 from git_credential_forge.forges import FORGEJO
 from git_credential_forge.oauth import metadata
 from git_credential_forge.origin import Origin
@@ -247,3 +247,99 @@ def test_discover_something_too_large(server: Server) -> None:
     server.says[OPENID] = server.document(padding="x" * (1 << 18))
     with pytest.raises(UnreachableError, match="larger than 262144 bytes"):
         metadata.discover(server.origin, "", wanted=False)
+
+
+# A protected resource that names its server (RFC 9728)
+
+RESOURCE = "/.well-known/oauth-protected-resource"
+
+
+def resource(server: Server, **changed: object) -> Answer:
+    """A whole document; a field that is given as ... is left out."""
+    fields = {"resource": f"{server.origin.url}/", "authorization_servers": [f"{server.origin.url}/idp"], **changed}
+    return Answer(200, [], json.dumps({key: value for key, value in fields.items() if value is not ...}).encode())
+
+
+def test_discover_resource(server: Server) -> None:
+    """The server that it names, by RFC 8414's rule for a path; its tokens are asked for that resource (RFC 8707)."""
+    server.says[RESOURCE] = resource(server)
+    server.says[RFC_8414 + "/idp"] = server.document("/idp")
+    found = metadata.discover_resource(server.origin, server.origin.url + RESOURCE)
+    assert found
+    assert (found.issuer, found.resource) == (f"{server.origin.url}/idp", f"{server.origin.url}/")
+    assert server.asked == [f"GET {path}" for path in (RESOURCE, "/idp" + OPENID, RFC_8414 + "/idp")]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"authorization_servers": ...},
+        {"authorization_servers": []},
+        {"authorization_servers": "https://forge.example"},
+        {"authorization_servers": [3]},
+        {"authorization_servers": ["https://user@forge.example/"]},
+        {"resource": ...},
+        {"resource": "https://forge.example/"},
+        {"resource": 3},
+    ],
+)
+def test_resource_of_no_use(changed: dict[str, Any], server: Server) -> None:
+    """A document that names no server, or is about somebody else: as if it were not there."""
+    server.says[RESOURCE] = resource(server, **changed)
+    assert metadata.discover_resource(server.origin, server.origin.url + RESOURCE) is None
+    assert server.asked == [f"GET {RESOURCE}"]
+
+
+@pytest.mark.parametrize("url", ["https://evil.example/x", "http://127.0.0.1:1/x", "javascript:x", "/relative", ""])
+def test_resource_elsewhere_is_not_fetched(url: str, server: Server) -> None:
+    """A challenge cannot send us to another origin."""
+    assert metadata.discover_resource(server.origin, url) is None
+    assert server.asked == []
+
+
+def test_resource_of_another_s_server(server: Server) -> None:
+    """Never followed by itself: the person is told who that is, and how to say yes."""
+    server.says[RESOURCE] = resource(server, authorization_servers=["https://idp.example/a"])
+    with pytest.raises(RefusedError) as caught:
+        metadata.discover_resource(server.origin, server.origin.url + RESOURCE)
+    here = server.origin
+    assert caught.value.message == f"not signed in to {here.netloc}: it leaves the sign-in to idp.example"
+    assert caught.value.hints == (f"if you trust that: git credential-forge register {here.url}",)
+    assert server.asked == [f"GET {RESOURCE}"]
+
+
+ENDPOINTS = {
+    "device_authorization_endpoint": "device_url",
+    "revocation_endpoint": "revoke_url",
+    "userinfo_endpoint": "userinfo_url",
+    "registration_endpoint": "registration_url",
+}
+
+
+@pytest.mark.parametrize(("name", "field"), ENDPOINTS.items())
+def test_what_can_be_done_without(name: str, field: str) -> None:
+    """An endpoint beside the two: where it is not of that origin it is not there, and the rest still is."""
+    good = check(document() | {name: "https://forge.example/e"})
+    assert good
+    assert getattr(good, field) == "https://forge.example/e"
+    for value in BAD_ADDRESSES[1:]:
+        found = check(document() | {name: value})
+        assert found
+        assert getattr(found, field) is None
+
+
+@pytest.mark.parametrize(
+    ("methods", "header"),
+    [
+        (..., False),
+        (["client_secret_basic"], True),
+        (["client_secret_basic", "client_secret_post"], False),
+        (["none"], False),
+        ("client_secret_basic", False),
+    ],
+)
+def test_how_a_secret_is_sent(methods: object, header: bool) -> None:
+    """In the body, unless the server takes it by HTTP Basic alone."""
+    found = check(document(token_endpoint_auth_methods_supported=methods))
+    assert found
+    assert found.secret_in_header is header

@@ -237,8 +237,9 @@ def test_a_server_that_needs_a_client_id_of_its_own() -> None:
         obtain.sign_in(forge, settings, Surroundings(True, True, False), lambda: False, lambda _: None)
     assert refused.value.message == "git.example:8443 needs a client id of its own"
     assert refused.value.hints == (
+        "`git credential-forge register https://git.example:8443` shows what to enter where, and keeps what you get",
         (
-            "register an application there with the redirect http://127.0.0.1, then: "
-            "git config --global credential.https://git.example:8443.oauthClientId ID"
+            "to type a password or token there instead: "
+            "git config --global credential.https://git.example:8443.forgeFlow never"
         ),
     )

@@ -9,6 +9,7 @@ import pytest
 
 from git_credential_forge.forges import FORGEJO, OTHER
 from git_credential_forge.oauth import whoami
+from git_credential_forge.oauth.wire import Token
 from git_credential_forge.origin import Origin
 from git_credential_forge.recognise import Forge, Metadata, build
 from git_credential_forge.secret import Secret
@@ -41,7 +42,7 @@ class Server:
         return build(FORGEJO, self.origin, "", Settings(), certain=True)
 
     def ask(self) -> str | None:
-        return whoami.ask(self.forge(), Secret(TOKEN))
+        return whoami.ask(self.forge(), Token(Secret(TOKEN), None, None))
 
 
 @pytest.fixture(autouse=True)
@@ -132,5 +133,5 @@ def test_who_cannot_be_asked(server: Server) -> None:
     found = Metadata(server.origin.url, f"{server.origin.url}/authorize", f"{server.origin.url}/token")
     settings: dict[str, Any] = {"client_id": "mine"}
     other = build(OTHER, server.origin, "", Settings(**settings), found, certain=True)
-    assert whoami.ask(other, Secret(TOKEN)) is None
+    assert whoami.ask(other, Token(Secret(TOKEN), None, None)) is None
     assert server.asked == []

@@ -49,8 +49,9 @@ class Event:
     """One request that reached the authorization server.
 
     `what` is one of: discovery, authorize, "login page", login, consent, exchange, refresh, whoami, userinfo,
-    introspect, token (another grant type), other (no such path). `ok` says whether it got what it asked for
-    (an authorize that leads to the login page is ok), `error` is OAuth's word, `user` whose browser or token.
+    introspect, applications, application (one of them), token (another grant type), other (no such path). `ok` says
+    whether it got what it asked for (an authorize that leads to the login page is ok), `error` is OAuth's word, `user`
+    whose browser or token.
     """
 
     what: str
@@ -189,12 +190,29 @@ class Forge:
         """Whether a refresh gives a new refresh token and kills the old one (it does at first)."""
         self._authserver.call("rotate", on=on)
 
+    def count_grants(self, *, on: bool) -> None:
+        """Whether a sign-in or refresh of one user and client ends all their other refresh tokens, as on a Forgejo
+        whose refresh tokens rotate (it does not at first)."""
+        self._authserver.call("count_grants", on=on)
+
+    def own_applications(self, user: str = "alice") -> list[dict[str, str]]:
+        """Those that this user has made: name and client_id."""
+        answer: list[dict[str, str]] = self._authserver.call("own_applications", user=user)
+        return answer
+
     def add_application(
         self, client_id: str, *, name: str = "own", redirect_uris: str = LOOPBACK, secret: str = ""
     ) -> None:
         """One more client; confidential if it has a secret."""
         self._authserver.call(
             "add_application", client_id=client_id, name=name, redirect_uris=redirect_uris, secret=secret
+        )
+
+    def add_device_application(self, client_id: str) -> None:
+        """One that asks for device codes (RFC 8628), at `login/device/code`; public."""
+        grant = "urn:ietf:params:oauth:grant-type:device_code"
+        self._authserver.call(
+            "add_application", client_id=client_id, name="device", redirect_uris=LOOPBACK, secret="", grant=grant
         )
 
     def remove_application(self, client_id: str = CLIENT_ID) -> None:

@@ -73,6 +73,10 @@ class GentleBrowser:
         """Opens it as if the person had typed it; the address on which that ended, answered or not."""
         return go(self._client, url, self._user, self._password, lambda: self._grants).address
 
+    def consents(self) -> bool:
+        """Whether the person grants what the page asks for; a test may put another answer in its place."""
+        return self._grants
+
     def _at_rest(self) -> int:
         return sum(tab.state != "loading" for tab in self._tabs)
 
@@ -91,7 +95,7 @@ class GentleBrowser:
                 self._set(number, Tab(url, "held", url))
                 self._may_press.wait()
                 self._set(number, Tab(url, "loading", url))
-            return self._grants
+            return self.consents()
 
         ending = go(self._client, url, self._user, self._password, consent)
         self._set(number, Tab(url, "done", ending.address, ending.title, ending.text, ending.failure))

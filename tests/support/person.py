@@ -7,9 +7,8 @@ import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
-from tests.support.forge import Forge
 from tests.support.leaks import Leaks
 from tests.support.surroundings import clean_environment
 
@@ -28,10 +27,16 @@ class Done(NamedTuple):
     err: str
 
 
+class Place(Protocol):
+    """What somebody signs in to: a forge whose certificates are signed by these."""
+
+    ca_file: Path
+
+
 class Person:
     """Runs commands in a home of its own, and remembers all that they said for `leaks`."""
 
-    def __init__(self, home: Path, installed: Path, forge: Forge, opener: Path | None = None) -> None:
+    def __init__(self, home: Path, installed: Path, forge: Place, opener: Path | None = None) -> None:
         self.home = home
         self.leaks = Leaks(home)
         path = os.pathsep.join([str(installed), "/usr/local/bin", "/usr/bin", "/bin"])

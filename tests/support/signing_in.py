@@ -87,7 +87,7 @@ class StandIn:
     """Gitea's paths at http://127.0.0.1, without pages: whoever comes is let in, and sent back with a code.
 
     A test changes what the endpoints answer: `authorize` (parameters in, parameters of the response out), `token`,
-    `probe` (token requests with the code "probe"), `whoami`, `metadata`.
+    `probe` (token requests with the code "probe"), `whoami`, `metadata`, `other` (every other path).
     """
 
     def __init__(self) -> None:
@@ -102,6 +102,7 @@ class StandIn:
         self.probe: Callable[[Request], Answer] = lambda _: as_json(400, {"error": "invalid_grant"})
         self.whoami: Callable[[Request], Answer] = lambda _: as_json(200, {"login": "alice"})
         self.metadata: Callable[[Request], Answer] = lambda _: Answer(404, [], b"")
+        self.other: Callable[[Request], Answer] = lambda _: Answer(404, [], b"")
         self._server = HttpServer(self._answer)
         self.port = self._server.port
         self.host = f"127.0.0.1:{self.port}"
@@ -149,7 +150,7 @@ class StandIn:
             return self.whoami(request)
         if path.startswith("/.well-known/"):
             return self.metadata(request)
-        return Answer(404, [], b"")
+        return self.other(request)
 
 
 def _form(request: Request) -> dict[str, str]:

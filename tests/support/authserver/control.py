@@ -11,7 +11,7 @@ from django.utils import timezone
 from oauth2_provider.models import AccessToken, Application, Grant, RefreshToken
 from oauth2_provider.settings import oauth2_settings
 
-from tests.support.authserver import record
+from tests.support.authserver import counter, record
 from tests.support.authserver.settings import long_token
 
 
@@ -43,14 +43,25 @@ def rotate(on: bool) -> None:
     oauth2_settings.ROTATE_REFRESH_TOKEN = on
 
 
-def add_application(client_id: str, name: str, redirect_uris: str, secret: str) -> None:
-    """With a `secret` the client is confidential, without one public."""
+def count_grants(on: bool) -> None:
+    counter.on = on
+
+
+def own_applications(user: str) -> list[dict[str, Any]]:
+    own = Application.objects.filter(user__username=user).order_by("pk")
+    return [{"name": each.name, "client_id": each.client_id} for each in own]
+
+
+def add_application(
+    client_id: str, name: str, redirect_uris: str, secret: str, grant: str = Application.GRANT_AUTHORIZATION_CODE
+) -> None:
+    """With a `secret` the client is confidential, without one public. An application is for one way to a token."""
     Application.objects.create(
         client_id=client_id,
         name=name,
         redirect_uris=redirect_uris,
         client_type="confidential" if secret else "public",
-        authorization_grant_type="authorization-code",
+        authorization_grant_type=grant,
         client_secret=secret,
         hash_client_secret=False,
     )
@@ -72,9 +83,7 @@ def mint(user: str, client_id: str, lifetime: int) -> dict[str, Any]:
         scope="all",
         expires=timezone.now() + timedelta(seconds=lifetime),
     )
-    refresh = RefreshToken.objects.create(
-        user=owner, application=application, token=long_token(), access_token=access
-    )
+    refresh = RefreshToken.objects.create(user=owner, application=application, token=long_token(), access_token=access)
     record.keep("access_token", access.token)
     record.keep("refresh_token", refresh.token)
     return {
@@ -93,6 +102,7 @@ def reset(applications: list[dict[str, str]], lifetime: int) -> None:
         add_application(**application)
     set_lifetime(lifetime)
     rotate(on=True)
+    count_grants(on=False)
     record.clear()
 
 

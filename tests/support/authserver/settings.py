@@ -62,6 +62,9 @@ def configuration(database: str) -> dict[str, Any]:
             "DEFAULT_SCOPES": ["all"],  # for clients that name none, as Gitea's and Forgejo's do
             "PKCE_REQUIRED": True,
             "ROTATE_REFRESH_TOKEN": True,
+            "DEVICE_FLOW_INTERVAL": 1,
+            "OAUTH_DEVICE_VERIFICATION_URI": "see `device.device_code`",
+            "OAUTH2_VALIDATOR_CLASS": "tests.support.authserver.device.Validator",
             "REQUEST_APPROVAL_PROMPT": "force",
             "ACCESS_TOKEN_GENERATOR": "tests.support.authserver.settings.long_token",
             "REFRESH_TOKEN_GENERATOR": "tests.support.authserver.settings.long_token",
@@ -73,6 +76,5 @@ def configuration(database: str) -> dict[str, Any]:
 def long_token(_request: object = None) -> str:
     """As long as Gitea's, 858 characters, with a JWT's two dots."""
     return ".".join(
-        base64.urlsafe_b64encode(secrets.token_bytes(length)).rstrip(b"=").decode()
-        for length in (55, 74, 512)
+        base64.urlsafe_b64encode(secrets.token_bytes(length)).rstrip(b"=").decode() for length in (55, 74, 512)
     )

@@ -20,7 +20,7 @@ RECORDED = "tests/e2e/test_recorded.py::test_"
 DESCRIBED = f"{RECORDED}a_server_that_describes_itself"
 OTHERS = "tests/e2e/test_settings_of_others.py::test_works_as_it_stands"
 
-NONE, NO, MEANT = "none there", "no", "same record"
+NONE, NO, MEANT, NOT_TRIED = "none there", "no", "same record", "not tried"
 RUN, REPLAYED, MADE_UP, NOT_RUN = "run", "replayed", "made up", "not run"
 
 
@@ -32,10 +32,10 @@ class Row(NamedTuple):
     words: dict[str, str]  # what stands where no test is
 
     def cell(self, column: str) -> str:
-        if column == "Bearer":
-            return NO
         if column in self.tests:
             return "yes"
+        if column == "Bearer":
+            return self.words.get(column, NOT_TRIED) if self.kind.bearer else NO
         has = {"device": self.kind.device, "revoke": self.kind.revoke}
         return self.words.get(column) or (NONE if column in has and not has[column] else NO)
 
@@ -65,7 +65,7 @@ def _challenge(realm: str, key: str) -> str:
 
 def _of_record(name: str, kind: Kind, host: str) -> Row:
     """A host that is served by another row's record, at addresses of its own."""
-    same = {column: MEANT for column in COLUMNS if column not in ("recognised", "Bearer")}
+    same = {column: MEANT for column in COLUMNS if column != "recognised"}
     words = same | {name: NONE for name, has in (("device", kind.device), ("revoke", kind.revoke)) if not has}
     return Row(name, kind, NOT_RUN, {"recognised": _named(host)}, words)
 
@@ -76,6 +76,7 @@ FORGEJO = {
     "refresh": "tests/e2e/test_journey.py::test_after_expiry_a_push_refreshes_silently",
     "paste": "tests/e2e/test_paste.py::test_push_without_a_display",
     "account": "tests/e2e/test_forges.py::test_two_accounts",
+    "Bearer": "tests/e2e/test_bearer.py::test_clone_and_push",
     "LFS": "tests/e2e/test_recorded.py::test_lfs_at_gitea",
 }
 ROWS = (
@@ -109,14 +110,14 @@ ROWS = (
             "device": "tests/oauth/test_device.py::test_a_real_server",
             "account": f"{OTHERS}[GCM]",
         },
-        {"revoke": NO, "paste": "not tried", "LFS": "not tried"},
+        {"revoke": NO, "paste": NOT_TRIED, "LFS": NOT_TRIED},
     ),
     Row(
         "any server, by its metadata",
         forges.OTHER,
         MADE_UP,
         dict.fromkeys(("recognised", "sign-in", "refresh", "account", "revoke"), DESCRIBED),
-        {"device": "not tried", "paste": "not tried", "LFS": "not tried"},
+        {"device": NOT_TRIED, "paste": NOT_TRIED, "LFS": NOT_TRIED},
     ),
 )
 ABOUT = """# Which forge, and how
@@ -145,7 +146,8 @@ The columns:
 - *account*: the account that an address names, the name that the forge wants beside a token.
 - *revoke*: `logout` ends the tokens at the forge by a call (RFC 7009). Where that is *none there*, it says how long
   they stay valid, and where a person can end them.
-- *Bearer*: tokens go by Basic, which every forge takes, and LFS servers too.
+- *Bearer*: tokens go by Basic, which every forge takes, and LFS servers too; where this says yes, by Bearer if
+  `forgeBearer` is set and git is 2.46 or newer.
 - *LFS*: git-lfs is given the token that git has. Whether the forge's LFS server takes it is up to the forge.
 
 Only Forgejo and Gitea need nothing before the first sign-in. Every other forge needs a client id of its own; where an

@@ -85,7 +85,8 @@ def test_forgejo() -> None:
 
 def test_the_unknown_server_knows_nothing() -> None:
     """No id, no scope, no address, no host: all comes from the configuration or its metadata."""
-    standard = {"hint": "login_hint", "whoami_fields": ("preferred_username", "nickname", "login", "username")}
+    fields = ("preferred_username", "nickname", "login", "username")
+    standard = {"bearer": True, "hint": "login_hint", "whoami_fields": fields}
     assert Kind(key="other", name="OAuth server", authorize="", token="", **standard) == OTHER  # type: ignore[arg-type]
 
 

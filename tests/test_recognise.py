@@ -303,6 +303,7 @@ def test_build_from_the_record(base: str) -> None:
         scopes="",
         resource=None,
         redirect="http://127.0.0.1",
+        bearer=False,
         certain=True,
     )
     assert forge.built_in

@@ -35,7 +35,7 @@ def key_value(field: str) -> tuple[str, object]:
     """A value for a field as it stands in a file, and as it is read."""
     if field in NUMBERS:
         return "17", 17
-    if field in ("allow_http", "secret_in_header", "store_insecure"):
+    if field in ("bearer", "allow_http", "secret_in_header", "store_insecure"):
         return "true", True
     if field == "interactive":
         return "never", False

@@ -85,9 +85,9 @@ def held_now(errand: Errand) -> Answer | None:
         return None
     base = base_of(errand.origin, errand.request, errand.vault)
     answer = errand.vault.answer(errand.origin, base, errand.request.asked)
-    if answer is None and base:  # a forge on a sub-path: its tokens are given from the session
+    if answer is None:  # a forge on a sub-path, and Bearer: these tokens are given from the session
         kept = errand.vault.session(errand.origin, base, errand.request.asked)
-        answer = kept.answer() if kept and kept.usable(time.time()) else None
+        answer = kept.answer() if kept and (base or kept.bearer) and kept.usable(time.time()) else None
     return answer if answer and answer.expiry != (errand.request.refused or -1) else None
 
 

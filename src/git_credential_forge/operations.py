@@ -116,7 +116,7 @@ def erase(request: Request, held: Vault | None) -> None:
         configured = settings.read(address(origin, request))
         _open_keychain(held, configured, quiet=not surroundings.look(configured).interactive)
     for row in rows:
-        if origin and request.password is None:
+        if origin and request.token is None:
             held.forget(origin, row.base, row.account)
         elif origin and _refuse(held, origin, row, request):
             return
@@ -134,7 +134,7 @@ def _refuse(held: Vault, origin: Origin, row: Row, request: Request) -> bool:
     """Mark a token as refused, if it is the one that this account has now: not an older one, of a slow process."""
     with flight.acting(held.place, flight.refresh_name(origin, row.account), flight.REFRESH, lambda: False):
         session = held.session(origin, row.base, row.account)
-        if session is None or session.access_token != request.password:
+        if session is None or session.access_token != request.token:
             return False
         if not session.blameless(time.time()):
             held.refuse(origin, session)

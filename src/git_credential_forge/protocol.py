@@ -57,6 +57,11 @@ class Request(NamedTuple):
         return int(figure) if figure.isdecimal() and len(figure) < 16 else None  # noqa: PLR2004 # a time, not a bomb
 
     @property
+    def token(self) -> Secret | None:
+        """What git was given, however it has sent it."""
+        return self.password or self.credential
+
+    @property
     def repairable(self) -> bool:
         """Whether git asks again after a 401, if it is told to. Where the server offers Negotiate too, that takes the
         one extra round, and nobody calls `erase`."""
@@ -71,6 +76,7 @@ class Answer(NamedTuple):
     password: Secret
     expiry: int | None
     announced: tuple[str, ...] = ()
+    bearer: bool = False  # to be sent by Bearer, where git can (from 2.46 on)
 
 
 def is_fixed_name(name: str | None) -> bool:
@@ -140,6 +146,9 @@ def encode_answer(answer: Answer, request: Request, *, minted: bool) -> bytes:
         ("password", answer.password),
         ("password_expiry_utc", expiry),
     ]
+    if answer.bearer and "authtype" in request.capability:
+        pairs = [("capability[]", "authtype"), ("authtype", "Bearer"), ("credential", answer.password)]
+        pairs.append(("password_expiry_utc", expiry))
     if expiry and "state" in request.capability:
         pairs += [("capability[]", "state"), ("state[]", STATE + expiry)]
         if request.repairable and not minted:

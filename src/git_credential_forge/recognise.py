@@ -60,6 +60,7 @@ class Forge(NamedTuple):
     scopes: str
     resource: str | None
     redirect: str
+    bearer: bool  # git is to send its tokens by Bearer
     certain: bool  # said by configuration, name or challenge, and not only found out by asking around
     registration_url: str | None = None  # where a program registers itself (RFC 7591)
 
@@ -164,6 +165,7 @@ def build(
         scopes=scopes,
         resource=found.resource,
         redirect=settings.redirect_url or kind.redirect,
+        bearer=settings.bearer and kind.bearer,
         certain=certain,
         registration_url=found.registration_url if kind.registers_itself else None,
     )

@@ -37,6 +37,7 @@ class Session(NamedTuple):
     issued_at: int
     refused: bool = False  # the forge has refused the access token
     repaired: bool = False  # it was issued because the one before had been refused
+    bearer: bool = False  # git sends the access token by Bearer, if it can
     username: str = ""  # what git is given with the token, where that is not the account
     revoke_url: str | None = None
     resource: str | None = None
@@ -52,7 +53,7 @@ class Session(NamedTuple):
         return 0 <= now - self.issued_at < YOUNG and (alike or self.refresh_token is None)
 
     def answer(self) -> Answer:
-        return Answer(self.username or self.account, self.access_token, self.expiry)
+        return Answer(self.username or self.account, self.access_token, self.expiry, bearer=self.bearer)
 
 
 def renew(forge: Forge, old: Session, token: Token) -> Session:
@@ -84,6 +85,7 @@ def make(forge: Forge, account: str, token: Token, previous: Session | None) -> 
         scopes=forge.scopes,
         signed_in_at=now,
         issued_at=now,
+        bearer=forge.bearer,
         username=forge.kind.username or "",
         revoke_url=forge.revoke_url,
         resource=forge.resource,

@@ -21,6 +21,7 @@ KEYS: dict[str, tuple[str, ...]] = {
     "redirect_url": ("oauthRedirectURL", "oauthRedirectUri"),
     "default_username": ("oauthDefaultUserName",),
     "flow": ("forgeFlow",),
+    "bearer": ("forgeBearer",),
     "allow_http": ("forgeAllowHttp", "allowUnsafeRemotes"),
     "sign_in_timeout": ("forgeSignInTimeout",),
     "quiet_period": ("forgeQuietPeriod",),
@@ -46,6 +47,7 @@ class Settings(NamedTuple):
     redirect_url: str | None = None
     default_username: str | None = None
     flow: str = "auto"
+    bearer: bool = False
     allow_http: bool = False
     sign_in_timeout: int = 300  # seconds
     quiet_period: int = 60  # seconds
@@ -91,7 +93,7 @@ def _fields(found: dict[str, str]) -> dict[str, str]:
 
 
 def _convert(field: str, value: str) -> object:
-    if field in ("allow_http", "secret_in_header", "store_insecure"):
+    if field in ("bearer", "allow_http", "secret_in_header", "store_insecure"):
         return value.lower() not in _FALSE
     if field == "interactive":
         return value.lower() not in (*_FALSE, "never")

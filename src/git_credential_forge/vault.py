@@ -103,7 +103,7 @@ class Vault:
             entry = _session_entry(origin, session.account, session.base)
             daemon.store(self.place, entry + encode([("password", encode_session(session))]), session_life)
             say.trace("vault: session kept")
-            if answer_life > 0 and not session.base:
+            if answer_life > 0 and not session.base and not session.bearer:
                 self._store_answer(origin, session, answer_life)
                 say.trace("vault: answer kept")
             row = Row(int(now) + max(answer_life, 0), int(now) + session_life, session.base, session.account)

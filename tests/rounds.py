@@ -30,7 +30,7 @@ GETS = 16
 PATIENCE = 60.0  # seconds until a round counts as stuck
 MOMENTS = 24  # in a round as much happens at least, unless all are answered from memory
 HALT = 0.5  # seconds that the authorization server does nothing
-LASTING = re.compile(r"socket|now|account-.*|lock-.*")  # all that the program's directory may hold between two gits
+LASTING = re.compile(r"socket|now|account-.*|found-.*|lock-.*")  # what the program's directory may hold between gits
 TRACED = re.compile(r"^\d\d:\d\d:\d\d\.\d{3} (.*)$", re.MULTILINE)
 EVENTS = (
     "flight: holding refresh",

@@ -65,7 +65,7 @@ def ambiguous(person: Person, forge: Forge, browser: GentleBrowser) -> Person:
     for key, value in settings.items():
         assert person.git("config", "--global", f"credential.{forge.url}.{key}", value).status == 0
     assert fetch(person, forge).err == (
-        f"forge: signing in to {forge.host} in your browser\nforge: signed in as oauth2 at {forge.host}{AFTERWARDS}\n"
+        f"forge: signing in to {forge.host} in your browser\nforge: signed in at {forge.host}{AFTERWARDS}\n"
     )
     return person
 

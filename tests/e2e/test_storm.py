@@ -451,7 +451,7 @@ def test_waiters_cost_next_to_nothing(repairing: Person, forge: StormyForge, hol
         assert all(each.status == 0 for each in storm.ended())
     print(f"of a processor: {statistics.median(shares):.2%}; resident: {max(memory) / 1e6:.1f} MB")
     assert max(shares) < 0.01
-    assert max(memory) < 25e6
+    assert max(memory) < 35e6  # with what counts the lines that run
 
 
 def _processor_time(pid: int) -> float:

@@ -36,7 +36,7 @@ def contents(wheel: Path) -> Iterator[dict[str, zipfile.ZipInfo]]:
 @pytest.fixture
 def builder(environment: dict[str, str], network: dict[str, str]) -> dict[str, str]:
     """The environment for pip, pipx and uv: that of a fresh home, and what fetches packages."""
-    return environment | network
+    return environment | network | {"UV_SYSTEM_CERTS": "1", "UV_NATIVE_TLS": "1"}  # as pip does; the second is older
 
 
 @pytest.fixture

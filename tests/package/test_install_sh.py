@@ -23,6 +23,12 @@ TOOLS = (
 )
 
 pytestmark = pytest.mark.timeout(400)
+KEPT = """\
+# from here written by git credential-forge register https://git.example.org; unregister removes it
+[credential "https://git.example.org"]
+\toauthClientId = "mine"
+# to here
+"""
 
 
 @pytest.fixture
@@ -152,9 +158,18 @@ def test_in_a_home_that_is_lived_in(around: dict[str, str], person: Path) -> Non
     assert "another helper stays: store" in configured
     assert (person / "da ta" / NAME / "current").is_symlink()
     assert str(person / ".local/bin" / NAME) in run(["git", "config", "--get-all", "credential.helper"], around)
+    ours = person / "conf" / NAME / "gitconfig"
+    with ours.open("a") as file:
+        file.write(KEPT)
 
     away = install(around, "--uninstall")
     assert (away.returncode, away.stderr) == (0, "")
+    stays = f"took away {NAME}; what register has kept stays in ~/conf/{NAME}/gitconfig\n"
+    assert away.stdout.endswith(stays), away.stdout
+    assert ours.read_text() == KEPT
+    ours.unlink()
+    ours.parent.rmdir()
+    ours.parent.parent.rmdir()
     assert everything(person) == before
 
 

@@ -119,7 +119,7 @@ OTHERS: dict[str, list[Point]] = {
         Point("refresh: token arrived", "refresh: token arrived", MEMORY, victim="git"),
         Point("refresh: token arrived", "refresh: token arrived", LOST, UNKEPT, REFRESH, victim="git and helper"),
         Point("http: POST, twice", "http: POST", MEMORY, victim=TWO),
-        Point("http: POST, the refresh is sent", "http: POST", SIGN_IN, NO_MEMORY, victim="daemon", ends=0),
+        Point("http: POST, the refresh is sent", "http: POST", MEMORY, victim="daemon", ends=0),
         Point("vault: names written", "vault: names written", SIGN_IN, NO_MEMORY, victim="daemon", ends=0),
         Point("no command runs, the token has ended", "", SIGN_IN, NO_MEMORY, at=IDLE, victim="daemon"),
     ],

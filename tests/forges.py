@@ -17,7 +17,7 @@ from tests.support.surroundings import ROOT
 PAGE = ROOT / "docs" / "forges.md"
 COLUMNS = ("recognised", "sign-in", "refresh", "device", "paste", "account", "revoke", "Bearer", "LFS")
 RECORDED = "tests/e2e/test_recorded.py::test_"
-DESCRIBED = f"{RECORDED}a_server_that_describes_itself"
+CERTIFIED = "tests/e2e/test_certified.py::test_"
 OTHERS = "tests/e2e/test_settings_of_others.py::test_works_as_it_stands"
 
 NONE, NO, MEANT, NOT_TRIED = "none there", "no", "same record", "not tried"
@@ -115,9 +115,10 @@ ROWS = (
     Row(
         "any server, by its metadata",
         forges.OTHER,
-        MADE_UP,
-        dict.fromkeys(("recognised", "sign-in", "refresh", "account", "revoke"), DESCRIBED),
-        {"device": NOT_TRIED, "paste": NOT_TRIED, "LFS": NOT_TRIED},
+        RUN,
+        dict.fromkeys(("recognised", "sign-in", "refresh", "revoke"), f"{CERTIFIED}the_whole_way[OpenID]")
+        | {"account": f"{CERTIFIED}the_account_is_hinted", "paste": f"{CERTIFIED}paste"},
+        {"device": NOT_TRIED, "LFS": NOT_TRIED},
     ),
 )
 ABOUT = """# Which forge, and how
@@ -128,8 +129,9 @@ What works where. `yes` has a test, by its number below; there is none without.
 LEGEND = """
 How it was seen to work:
 
-- *run*: against a real server (django-oauth-toolkit at Gitea's paths, with git's own server behind it), and against
-  answers that real servers of Gitea and Forgejo gave.
+- *run*: against a real server, with git's own server behind it. For Forgejo and Gitea that is django-oauth-toolkit at
+  Gitea's paths, beside answers that real servers of both gave; for any server by its metadata it is npm's
+  oidc-provider, a certified one.
 - *replayed*: against a server made of answers that were read in the forge's documentation and source, not run; they
   stand in `tests/recorded`, each with its source. `github.com`, Bitbucket Cloud and `googlesource.com` exist once in
   the world: there the record is used as it is, with its hosts moved to this machine.

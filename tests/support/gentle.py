@@ -1,6 +1,6 @@
 """A person without a browser: follows redirects, keeps cookies, fills in the sign-in form, grants.
 
-Knows the forms of django-oauth-toolkit, Gitea and Forgejo. By itself (`python gentle.py --user U
+Knows the forms of django-oauth-toolkit, Gitea, Forgejo and oidc-provider. By itself (`python gentle.py --user U
 --password-file F URL`; `-` as URL reads it from stdin) it prints the address on which it ended; nothing in
 here needs the rest of the tests. For tests that want an opener there is `tests.support.gentle_browser`.
 """
@@ -45,7 +45,8 @@ class Form:
 
     @property
     def asks_consent(self) -> bool:
-        return any(name in {"allow", "granted"} or id_ == "authorize-app" for id_, name, _ in self.buttons)
+        named = any(name in {"allow", "granted"} or id_ == "authorize-app" for id_, name, _ in self.buttons)
+        return named or self.fields.get("prompt") == "consent"
 
     def signed(self, user: str, password: str) -> dict[str, str]:
         return self.fields | {self.name_field: user, self.password_field: password}

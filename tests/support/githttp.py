@@ -50,9 +50,8 @@ class Repositories:
         return self._directory / owner / f"{name}.git"
 
     def has(self, path: str) -> bool:
-        """Whether `/owner/name.git/…` is in one of them."""
-        owner, name = path.split("/")[1:3]
-        return self.path(owner, name.removesuffix(".git")).is_dir()
+        """Whether `/owner/name.git/…` is in one of them; an owner can be a group in a group."""
+        return (self._directory / f"{path.partition('.git/')[0].lstrip('/')}.git").is_dir()
 
     def serve(self, request: Request, user: str) -> Answer:
         path, _, query = request.target.partition("?")

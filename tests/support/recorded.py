@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 CLIENT, SECRET = "0a1b2c3d", "hush-client-secret"
-GIT = re.compile(r"/[^/]+/[^/]+\.git/")
+GIT = re.compile(r"/(?:[^/]+/)+[^/]+\.git/")
 
 
 def read(name: str) -> dict[str, Any]:
@@ -47,10 +47,11 @@ class Heard(NamedTuple):
 
 
 class Recorded:
-    """Context manager. Everybody is alice, and grants what is asked for, unless `denies`."""
+    """Context manager. Everybody is alice, and grants what is asked for, unless `denies`. `root`: a path of the host
+    below which all of it is."""
 
-    def __init__(self, record: dict[str, Any], directory: Path) -> None:
-        self.paths: dict[str, str] = record["paths"]
+    def __init__(self, record: dict[str, Any], directory: Path, root: str = "") -> None:
+        self.paths: dict[str, str] = {name: root + path for name, path in ({"git": ""} | record["paths"]).items()}
         self.behaviour: dict[str, Any] = record["behaviour"]
         self.cases = {case["name"]: case["response"] for case in record["cases"]}
         self.repositories = Repositories(directory)
@@ -71,7 +72,8 @@ class Recorded:
         self._server = HttpServer(self._answer)
         self.host = f"127.0.0.1:{self._server.port}"
         self.url = f"http://{self.host}"
-        self.repo_url = f"{self.url}{self.paths.get('git', '')}/alice/demo.git"
+        self._root, self.base = root, self.url + root  # which stands as `<base>` in the record
+        self.repo_url = f"{self.url}{self.paths['git']}/alice/demo.git"
 
     def __enter__(self) -> Self:
         return self
@@ -107,13 +109,13 @@ class Recorded:
 
     def _answer(self, request: Request) -> Answer:
         path, _, query = request.target.partition("?")
-        for name in ("authorize", "token", "device", "revoke", "whoami", "discovery"):
+        for name in ("authorize", "token", "device", "revoke", "whoami", "discovery", "resource"):
             if path == self.paths.get(name):
                 form = dict(parse_qsl(request.body.decode() or query, keep_blank_values=True))
                 answer: Answer = getattr(self, f"_{name}")(request, form)
                 return answer
-        below = path.removeprefix(self.paths.get("git", ""))
-        if GIT.match(below):
+        below = path.removeprefix(self.paths["git"])
+        if path.startswith(self._root + "/") and GIT.match(below):
             return self._git(request, request.target.replace(path, below, 1))
         self.heard.append(Heard("nothing there", {"path": path}))
         return Answer(404, [("Content-Type", "text/html")], b"<html>Not Found</html>")
@@ -128,7 +130,7 @@ class Recorded:
         joint = "&" if "?" in form["redirect_uri"] else "?"
         sent = {"code": code, "state": form["state"]}
         if self.issuer:
-            sent["iss"] = self.issuer.replace("<base>", self.url)
+            sent["iss"] = self.issuer.replace("<base>", self.base)
         back = f"{form['redirect_uri']}{joint}{urlencode(sent)}"
         return Answer(302, [("Location", back)], b"")
 
@@ -213,6 +215,9 @@ class Recorded:
     def _discovery(self, _: Request, form: dict[str, str]) -> Answer:
         return self._say("discovery", form)
 
+    def _resource(self, _: Request, form: dict[str, str]) -> Answer:
+        return self._say("resource", form)
+
     def _git(self, request: Request, target: str) -> Answer:
         scheme, _, value = request.header("Authorization").partition(" ")
         user, _, token = base64.b64decode(value).decode().partition(":") if scheme == "Basic" else ("", "", "")
@@ -238,7 +243,7 @@ class Recorded:
         found = self.cases.get(case + suffix) or self.cases[case]
 
         def filled(text: str) -> str:
-            for name, word in {"base": self.url, **words}.items():
+            for name, word in {"base": self.base, **words}.items():
                 text = text.replace(f"<{name}>", word)
             return text
 

@@ -215,7 +215,9 @@ uninstall() {
   made=$(cat "$ours/made" 2>/dev/null) || made=
   rm -rf "$ours"
   remove_made "$made"
-  echo "took away $name"
+  stays=
+  [ ! -e "$config/$name/gitconfig" ] || stays="; what register has kept stays in $(short "$config/$name/gitconfig")"
+  echo "took away $name$stays"
 }
 
 forget() { # what is in memory, and the names beside it

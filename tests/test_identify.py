@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -257,6 +258,24 @@ def test_stranger_with_a_path(host: Host, vault: Vault) -> None:
     challenged = errand(host.origin, None, path="a/b/c/d.git", wwwauth=('Basic realm="Jenkins"',))
     assert identify.forge(challenged, None) is None
     assert len(host.asked) == 3
+
+
+def test_a_host_that_takes_its_time(host: Host, vault: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Slow at each beginning of the path, but within the time of a request: the look ends all the same, as one at a
+    host that cannot be reached."""
+    clock = [0.0]
+    answer = host.server.answer
+
+    def slowly(asked: Asked) -> Answer:
+        clock[0] += 4.9
+        return answer(asked)
+
+    host.server.answer = slowly
+    monkeypatch.setattr(identify, "time", SimpleNamespace(monotonic=lambda: clock[0], time=time.time))
+    assert identify.forge(errand(host.origin, vault, path="a/b/c/d/e/f.git"), None) is None
+    assert host.asked == [WELL_KNOWN, "/a" + WELL_KNOWN, "/a/b" + WELL_KNOWN]
+    with pytest.raises(UnreachableError, match="takes too long to say what it is"):
+        identify.forge(errand(host.origin, None, path="a/b/c/d/e/f.git", client_id="mine"), None)
 
 
 @pytest.mark.parametrize(("left", "looks"), [(590, 0), (10, 0), (-10, 1), (610, 1)])

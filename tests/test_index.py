@@ -135,6 +135,26 @@ def test_settle(now: int, overdue: bool, left: list[Row], due: int | None, place
     assert file_of(place).stat().st_mtime == due if due else not file_of(place).exists()
 
 
+BELOW = Row(NOW + 50, NOW + 7250, "/code", "carol")
+
+
+@pytest.mark.parametrize(
+    ("rows", "now", "left"),
+    [
+        ([BOB, ALICE], NOW + 7249, [BOB, ALICE]),
+        ([BOB, ALICE], NOW + 7250, [BOB, ALICE]),
+        ([ALICE, BOB], NOW + 7250, [ALICE]),
+        ([BOB, ALICE], NOW + 7300, []),
+        ([BELOW, ALICE], NOW + 7250, [ALICE]),
+        ([BOB, ALICE.ended(NOW)], NOW, [BOB]),
+        ([ALICE.ended(NOW), BOB], NOW, [ALICE.ended(NOW), BOB]),
+    ],
+)
+def test_the_default_account_stays(rows: list[Row], now: int, left: list[Row]) -> None:
+    """By its name, also when its sign-in is over: while another account at that forge is signed in, and no longer."""
+    assert index.remaining(rows, now) == left
+
+
 def test_nothing_to_read(place: Place) -> None:
     """No file, a directory in its place, no permission: no sign-ins."""
     assert index.read(place, FORGE) == []

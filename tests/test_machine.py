@@ -22,7 +22,9 @@ def ours(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return home / ".config/git-credential-forge/gitconfig"
 
 
-@pytest.mark.parametrize("value", ["plain", 'say "x"', "back\\slash", "a # b ; c", " spaces ", "=", "$(id)"])
+@pytest.mark.parametrize(
+    "value", ["plain", 'say "x"', "back\\slash", "a # b ; c", " spaces ", "=", "$(id)", 'two\nlines"']
+)
 def test_any_value(ours: Path, value: str) -> None:
     """What is kept is what git reads, and what we read."""
     machine.keep(URL, {"oauthClientId": value, "oauthClientSecret": Secret(value)})

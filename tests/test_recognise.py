@@ -396,6 +396,23 @@ def test_where_a_secret_may_go(key: str, name: str, url: str, allow: bool, good:
 
 
 @pytest.mark.parametrize(
+    ("path", "typed", "found"),
+    [
+        (None, False, []),
+        ("alice/demo.git", False, []),
+        ("git/lab/alice/demo.git", False, ["/git", "/git/lab"]),
+        (None, True, []),
+        ("git/", True, ["/git"]),
+        ("git/lab/alice/demo.git/x", True, ["/git", "/git/lab", "/git/lab/alice", "/git/lab/alice/demo.git"]),
+        ("git/../lab", True, []),
+    ],
+)
+def test_prefixes(path: str | None, typed: bool, found: list[str]) -> None:
+    """Two steps are a repository's, unless a person has typed the path: that may be the forge's own."""
+    assert recognise.prefixes(path, typed=typed) == found
+
+
+@pytest.mark.parametrize(
     ("base", "path", "covered"),
     [
         ("", None, True),

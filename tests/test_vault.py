@@ -242,6 +242,9 @@ def test_forget(vault: Vault) -> None:
         ("", "BOB", "Bob"),
         ("", "alice", "alice"),
         ("", "carol", None),
+        ("", "STRAßE", "straße"),
+        ("", "strasse", None),
+        ("", "\N{KELVIN SIGN}ay", None),
         ("", "ali", None),
         ("", "", None),
         ("/sub", None, "alice"),
@@ -257,6 +260,8 @@ def test_row(base: str, asked: str | None, account: str | None, vault: Vault) ->
         Row(far, far, "", "Bob"),
         Row(far, far, "", "bob"),
         Row(far, far, "", "alice"),
+        Row(far, far, "", "straße"),
+        Row(far, far, "", "kay"),
     ]
     index.write(vault.place, FORGE, rows, time.time())
     found = vault.row(FORGE, base, asked)

@@ -45,8 +45,9 @@ def _read(descriptor: int) -> bytes:
             more = os.read(descriptor, LONGEST)
         except OSError:
             more = b""
-        if not more:
-            raise ForgeError("the terminal has been closed, nothing was changed")
+        if not more:  # Ctrl-D, or its window has been closed
+            say.end(descriptor)
+            raise ForgeError("no answer came, so nothing was changed")
         typed += more
     return bytes(typed)
 

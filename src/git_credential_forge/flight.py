@@ -150,10 +150,10 @@ def refusal(
     return None
 
 
-def forget_refusal(place: Place | None, origin: Origin) -> None:
+def forget_refusal(place: Place | None, origin: Origin, name: str | None = None) -> None:
     if place is not None:
         with contextlib.suppress(OSError):
-            os.unlink(_refusal(place, origin))
+            os.unlink(_refusal(place, origin, name))
 
 
 def first_today(place: Place, name: str) -> bool:

@@ -108,7 +108,8 @@ class News:
         self.answer = held_now(errand)
         if self.answer:
             return True
-        return self._or_end and errand.vault.row(errand.origin, errand.base, errand.request.asked) is None
+        row = errand.vault.row(errand.origin, errand.base, errand.request.asked) if self._or_end else None
+        return self._or_end and (row is None or time.time() >= row.session_end)
 
     def _stamp(self) -> tuple[int, int] | None:
         """None for who wants to sign in whatever there is, too."""
@@ -131,14 +132,16 @@ def _refresh(errand: Errand, vault: Vault, forge: Forge, old: Session) -> Answer
     from git_credential_forge.oauth.refresh import Refreshed, Rejected, UnknownClient
 
     outcome = refresh.refresh(forge, old.refresh_token)
+    name = flight.refresh_name(errand.origin, old.account)
     if isinstance(outcome, Refreshed):
+        flight.forget_refusal(vault.place, errand.origin, name)
         renewed = session.renew(forge, old, outcome.token)
         if _is_still_held(vault, errand.origin, old):
             keep(vault, errand.origin, renewed)
         return renewed.answer()
     if isinstance(outcome, Rejected):
         if _is_still_held(vault, errand.origin, old):
-            vault.forget(errand.origin, old.base, old.account)
+            vault.forget(errand.origin, old.base, old.account, over=True)
         if errand.surroundings.interactive:
             say.line(f"{forge.name} no longer accepts this sign-in ({_words(forge, outcome.refusal)})")
             if outcome.lost:
@@ -149,7 +152,6 @@ def _refresh(errand: Errand, vault: Vault, forge: Forge, old: Session) -> Answer
     if isinstance(outcome, UnknownClient):
         raise authorize.unknown_client(forge)
     offline = UnreachableError(f"{outcome.reason}; your sign-in is kept, try again later")
-    name = flight.refresh_name(errand.origin, old.account)
     flight.remember_refusal(vault.place, forge, offline, quiet=False, name=name)  # or each who waits would try as long
     raise offline
 

@@ -97,6 +97,11 @@ def remote_url(name: str) -> str | None:
     return out.decode("utf-8", "replace").strip() if status == 0 else None
 
 
+def demand() -> None:
+    """Raises ForgeError where there is no git."""
+    _git()
+
+
 @functools.cache
 def _git() -> str:
     path = find("git")

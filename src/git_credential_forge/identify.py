@@ -10,13 +10,13 @@ from git_credential_forge import flight, recognise, say
 from git_credential_forge.errand import Errand
 from git_credential_forge.errors import RefusedError, UnreachableError
 from git_credential_forge.forges import BY_KEY, OTHER, Kind
-from git_credential_forge.origin import Origin
+from git_credential_forge.origin import Origin, parse
 from git_credential_forge.recognise import Forge, Metadata
 from git_credential_forge.session import Session
 from git_credential_forge.vault import Vault
 
 MOMENT = 60  # seconds for which what a forge says of itself is good: for the many gits that come together
-PATIENCE = 12  # seconds: a look has some requests of `metadata.DEADLINE` at most
+PATIENCE = 12  # seconds: who waits for a look waits so long, and behind that none begins a further request
 
 
 def forge_of(session: Session, errand: Errand) -> Forge | None:
@@ -70,6 +70,8 @@ def _ask_it(errand: Errand, kind: Kind | None, *, wanted: bool) -> Forge | None:
     from git_credential_forge.oauth import metadata
 
     told = metadata.challenges(errand.origin, errand.request.path) if errand.anew or wanted else ()
+    if recognise.resource_metadata(told) and not errand.request.wwwauth:
+        return _ask_it(errand._replace(request=errand.request._replace(wwwauth=told)), kind, wanted=wanted)
     kind = recognise.kind_of(errand.origin, configured, told, None)
     if kind:
         return _as_recorded(errand, kind)
@@ -99,19 +101,25 @@ def _may_look(errand: Errand, kind: Kind | None, *, wanted: bool) -> bool:
 
 def _is_placed(errand: Errand, kind: Kind, *, described: bool) -> bool:
     """Whether it is known where on its host the forge is. git says no paths unless it is told to (useHttpPath)."""
-    return described or bool(errand.base) or recognise.at_root(kind, errand.origin, errand.request.path)
+    root = recognise.at_root(kind, errand.origin, errand.request.path, typed=errand.anew)
+    return described or bool(errand.base) or root
 
 
 def _look(errand: Errand, where: str | None, *, wanted: bool) -> tuple[str, Metadata | None]:
-    """What the server says of itself, and below which path: where the challenge points to, at its root, then at the
-    paths that the repository's begins with."""
+    """What the server says of itself, and below which path: where the challenge points to (then the path is the
+    resource's, wherever its server is), at its root, then at the paths that the repository's begins with."""
     from git_credential_forge.oauth import metadata
 
+    ends = time.monotonic() + PATIENCE
     if where:
         found = metadata.discover_resource(errand.origin, where)
         if found:
-            return (found.issuer or "")[len(errand.origin.url) :].rstrip("/"), found
-    for base in (errand.base, *recognise.prefixes(errand.request.path)):
+            about = parse(found.resource or "")
+            base = about.path.rstrip("/") if about else ""
+            return base if recognise.covers(base, errand.request.path) else "", found
+    for base in (errand.base, *recognise.prefixes(errand.request.path, typed=errand.anew)):
+        if time.monotonic() >= ends:
+            raise UnreachableError(f"{errand.origin.netloc} takes too long to say what it is")
         found = metadata.discover(errand.origin, base, wanted=wanted)
         if found:
             return base, found

@@ -1,9 +1,10 @@
 """The names file of an origin: which accounts are signed in there, and when what is held of them ends.
 
 `account-<scheme>-<host>` beside the socket. Its first line is the account that is meant when git names none:
-the launcher reads it. Its time of modification is when the first answer or session in it ends: the launcher goes to
-Python from then on. Then a line for each sign-in: end of the answer, end of the session (seconds since 1970),
-path of the forge, account; divided by tabs. Names and times only.
+the launcher reads it. It stays there when its sign-in is over, as long as others live. The file's time of modification
+is when the first answer or session in it ends: the launcher goes to Python from then on. Then a line for each sign-in:
+end of the answer, end of the session (seconds since 1970), path of the forge, account; divided by tabs. Names and times
+only.
 """
 
 from __future__ import annotations
@@ -33,6 +34,10 @@ class Row(NamedTuple):
     def kept(self) -> bool:
         """Whether the session is in a keychain, however long memory has it."""
         return self.session_end >= KEPT
+
+    def ended(self, now: float) -> Row:
+        """The same when its sign-in is over."""
+        return self._replace(answer_end=0, session_end=min(self.session_end, int(now)))
 
 
 def read(place: Place, origin: Origin) -> list[Row]:
@@ -73,7 +78,17 @@ def write(place: Place, origin: Origin, rows: list[Row], now: float) -> None:
 
 def settle(place: Place, origin: Origin, now: float) -> None:
     """Put the file right again when something in it has ended: take out what is over, and say what ends next."""
-    write(place, origin, [row for row in read(place, origin) if row.session_end > now], now)
+    write(place, origin, remaining(read(place, origin), now), now)
+
+
+def remaining(rows: list[Row], now: float) -> list[Row]:
+    """Those that have not ended. Of the forges where one has not, also the first: who names nobody means that account,
+    and is not given another's token because its own sign-in is over."""
+    living = {row.base for row in rows if row.session_end > now}
+    first: dict[str, Row] = {}
+    for row in rows:
+        first.setdefault(row.base, row)
+    return [row for row in rows if row.session_end > now or (row.base in living and row is first[row.base])]
 
 
 def overdue(place: Place, origin: Origin, now: float) -> bool:

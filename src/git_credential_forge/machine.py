@@ -93,7 +93,7 @@ def kept(url: str, key: str) -> str | None:
 
 def _quoted(value: str | Secret) -> str:
     text = value.reveal() if isinstance(value, Secret) else value
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
 
 
 # -- files ------------------------------------------------------------------------------------------------

@@ -69,7 +69,7 @@ def _passed(errand: Errand, held: Vault) -> bytes:
     if held.kept_in(row):  # which may be locked, and is not over because of that
         return b""
     lost, interactive = held.lost(origin, row), errand.surroundings.interactive
-    if (interactive or not lost) and held.forget(origin, row.base, row.account, as_of=row) and lost:
+    if (interactive or not lost) and held.forget(origin, row.base, row.account, row, over=True) and lost:
         which = f"the sign-in to {origin.netloc}{row.base} is forgotten"
         say.line(f"{which}: git's cache daemon, which had it in memory, is gone")
     return b""

@@ -83,6 +83,12 @@ def is_fixed_name(name: str | None) -> bool:
     return not name or name in _FIXED_NAMES
 
 
+def alike(one: str, other: str) -> bool:
+    """Whether forges take two names for the same account's: `Alice` and `alice`. Nothing but the case of ASCII
+    letters is overlooked: `straße` and `strasse` are two people."""
+    return one.encode("utf-8", "surrogateescape").lower() == other.encode("utf-8", "surrogateescape").lower()
+
+
 def parse(data: bytes) -> Request:
     """A request of git's. Raises BadRequestError; a key that we do not know is passed over."""
     single: dict[str, str] = {}

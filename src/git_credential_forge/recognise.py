@@ -19,9 +19,10 @@ from git_credential_forge.settings import Settings
 
 _DEEPEST = 4  # steps of a path at which a forge is looked for; each costs a request
 _RESOURCE = re.compile(r'\bresource_metadata\s*=\s*(?:"([^"]*)"|([^\s,]+))', re.IGNORECASE)
-# GitHub Enterprise puts its hints before the realm, or behind it.
+# GitHub Enterprise puts its hints before the realm, or behind it. So many and no more: of a long challenge that looks
+# like one hint behind the other, each would be looked at from each.
 _HINT = r'[\w-]+\s*=\s*(?:"[^"]*"|[^\s,"]+)[\s,]+'
-_REALM = re.compile(rf'\bbasic\s+(?:{_HINT})*?realm\s*=\s*(?:"([^"]*)"|([^\s,]+))', re.IGNORECASE)
+_REALM = re.compile(rf'\bbasic\s+(?:{_HINT}){{0,8}}?realm\s*=\s*(?:"([^"]*)"|([^\s,]+))', re.IGNORECASE)
 
 
 class Metadata(NamedTuple):
@@ -79,8 +80,9 @@ class Forge(NamedTuple):
         return self.client_id is not None and self.client_id == self.kind.client_id
 
     def page(self, address: str) -> str:
-        """An address of the record's, at this forge."""
-        return resolve(address, f"{self.origin.url}{self.base}/", self.origin)
+        """An address of the record's, at the server that gives this forge's tokens: it can be another origin's, and a
+        token for its calls is not brought here."""
+        return resolve(address, _server(self.kind, self.token_url) or f"{self.origin.url}{self.base}/", self.origin)
 
 
 def kind_of(origin: Origin, settings: Settings, wwwauth: tuple[str, ...], remembered: str | None) -> Kind | None:
@@ -98,17 +100,18 @@ def kind_by_metadata(metadata: Metadata) -> Kind:
     return _kind_by_endpoints(metadata.token_url, metadata.device_url, metadata.scopes) or forges.OTHER
 
 
-def at_root(kind: Kind, origin: Origin, path: str | None) -> bool:
-    """Whether a forge of this kind can be nowhere but at the root of its host: known by name, or the repository's path
-    has no room for more."""
-    return any(_is_host(origin, name) for name in kind.hosts) or not prefixes(path)
+def at_root(kind: Kind, origin: Origin, path: str | None, *, typed: bool = False) -> bool:
+    """Whether a forge of this kind can be nowhere but at the root of its host: known by name, or the path has no room
+    for more."""
+    return any(_is_host(origin, name) for name in kind.hosts) or not prefixes(path, typed=typed)
 
 
-def prefixes(path: str | None) -> list[str]:
+def prefixes(path: str | None, *, typed: bool = False) -> list[str]:
     """The paths at which a forge can be that has a repository at `path`, shortest first: two steps of it are the
-    repository's own."""
-    steps = (path or "").strip("/").split("/")
-    found = ["/" + "/".join(steps[:end]) for end in range(1, min(len(steps) - 1, _DEEPEST + 1))]
+    repository's own. Of a path that a person `typed` none has to be: it can be the forge's."""
+    steps = [step for step in (path or "").split("/") if step]
+    own = 0 if typed else 2
+    found = ["/" + "/".join(steps[:end]) for end in range(1, min(len(steps) - own, _DEEPEST) + 1)]
     return [base for base in found if covers(base, path)]
 
 

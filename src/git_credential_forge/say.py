@@ -49,6 +49,11 @@ def ask(fd: int, text: str) -> None:
     _write(fd, f"forge: {_HOSTILE.sub(' ', text)} ")
 
 
+def end(fd: int) -> None:
+    """End the line of a question that got no answer."""
+    _write(fd, "\n")
+
+
 def result(text: str = "") -> None:
     """One line of a command that a person typed, on standard output."""
     sys.stdout.write(_HOSTILE.sub(" ", text) + "\n")

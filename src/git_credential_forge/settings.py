@@ -102,6 +102,9 @@ def _convert(field: str, value: str) -> object:
             return int(value)
         say.line(f"credential.{KEYS[field][0]} is no number of seconds, so it is not used: {say.clean(value)}")
         return None
+    if field == "default_username" and not value.isprintable():  # it becomes a line of a file, and of the protocol
+        say.line(f"credential.{KEYS[field][0]} has a control character in it, so it is not used: {say.clean(value)}")
+        return None
     if field == "flow":
         if value.lower() in FLOWS:
             return value.lower()

@@ -10,8 +10,9 @@ from git_credential_forge.daemon import Place
 from git_credential_forge.errand import Errand
 from git_credential_forge.errors import RefusedError, TerminatedError, UnreachableError, WrongAccountError
 from git_credential_forge.fulfil import Got
+from git_credential_forge.index import KEPT
 from git_credential_forge.origin import Origin
-from git_credential_forge.protocol import Answer
+from git_credential_forge.protocol import Answer, alike
 from git_credential_forge.recognise import Forge
 from git_credential_forge.session import Session
 from git_credential_forge.vault import Vault
@@ -37,13 +38,17 @@ def sign_in(errand: Errand, held: Session | None) -> Got | None:
     if forge.origin.scheme == "http" and not forge.origin.loopback and not errand.settings.allow_http:
         if not forge.certain:
             return None
-        raise RefusedError(
-            f"not signed in to {forge.name}: over plain http anybody on the way could read the token",
-            f"to allow it all the same: git config --global credential.{forge.url}.forgeAllowHttp true",
-        )
+        raise over_plain_http(forge.name, forge.url)
     if not errand.surroundings.interactive:
         return None
     return Got(_sign_in(errand, forge), minted=True)
+
+
+def over_plain_http(name: str, url: str) -> RefusedError:
+    return RefusedError(
+        f"not signed in to {name}: over plain http anybody on the way could read the token",
+        f"to allow it all the same: git config --global credential.{url}.forgeAllowHttp true",
+    )
 
 
 def _sign_in(errand: Errand, forge: Forge) -> Answer:
@@ -89,11 +94,14 @@ def take_in(errand: Errand, forge: Forge, grant: Grant) -> Session:
 
 
 def _make_room(vault: Vault, origin: Origin, fresh: Session, asked: str | None) -> None:
-    """The default account of which a keychain gives no session is no longer that, once somebody else has signed in
-    where nobody was named: or each command to come would ask for it again. The keychain keeps what it has."""
+    """The default account whose sign-in is over, or of which a keychain gives no session, is no longer that, once
+    somebody else has signed in where nobody was named: or each command to come would ask for it again. The keychain
+    keeps what it has."""
     row = vault.row(origin, fresh.base, asked)
-    if row and row.account != fresh.account and row.kept and not vault.session(origin, row.base, row.account):
-        vault.forget(origin, row.base, row.account, as_of=row)
+    if row is None or row.account == fresh.account or time.time() < row.session_end < KEPT:
+        return
+    if not vault.session(origin, row.base, row.account):
+        vault.succeed(origin, row, fresh.account)
 
 
 def _saved(errand: Errand) -> Answer | None:
@@ -114,7 +122,7 @@ def _ask_person(errand: Errand, forge: Forge, place: Place | None) -> Grant:
     asked = errand.request.asked
 
     def admit(account: str | None) -> None:
-        if asked and account and account.casefold() != asked.casefold():
+        if asked and account and not alike(account, asked):
             raise WrongAccountError(
                 f"you signed in as {account}, but this remote asks for {say.clean(asked)}; nothing was changed",
                 f"sign out of {forge.name} in your browser, or use {forge.origin.scheme}://{account}@{forge.name}/…",

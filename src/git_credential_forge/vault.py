@@ -15,7 +15,7 @@ from git_credential_forge.daemon import Place
 from git_credential_forge.errors import VaultError
 from git_credential_forge.index import KEPT, Row
 from git_credential_forge.origin import Origin
-from git_credential_forge.protocol import Answer, Request, encode, parse
+from git_credential_forge.protocol import Answer, Request, alike, encode, parse
 from git_credential_forge.secret import Secret
 from git_credential_forge.session import Session, decode
 from git_credential_forge.session import encode as encode_session
@@ -49,7 +49,7 @@ class Vault:
         if asked is None:
             return rows
         rows.sort(key=lambda row: row.account != asked)  # an exact match before a like one
-        return [row for row in rows if row.account.casefold() == asked.casefold()]
+        return [row for row in rows if alike(row.account, asked)]
 
     def answer(self, origin: Origin, base: str, asked: str | None) -> Answer | None:
         """What git was given last for this account, unless it is about to end."""
@@ -123,20 +123,37 @@ class Vault:
         self.save(origin, refused)
         return refused
 
-    def forget(self, origin: Origin, base: str, account: str, as_of: Row | None = None) -> bool:
-        """Drop the answer and the session of one sign-in; whether nothing of it is left. With `as_of`, because memory
+    def forget(self, origin: Origin, base: str, account: str, as_of: Row | None = None, *, over: bool = False) -> bool:
+        """Drop the answer and the session of one sign-in; whether nothing of it is left. One that is `over`, and that
+        nobody gave up, may stay the default account by its name alone (`index.remaining`). With `as_of`, because memory
         has none: only if it was not saved anew since, nor forgotten, and nothing from a keychain."""
         with daemon.lock(self.place, _index_lock(origin)):
-            if as_of and as_of not in index.read(self.place, origin):
+            before, now = index.read(self.place, origin), time.time()
+            if as_of and as_of not in before:
                 return False
-            row = self.row(origin, base, account)
+            meant = [row for row in before if (row.base, row.account) == (base, account)]
+            left = [row for row in before if row not in meant]
+            if over:
+                left = index.remaining([row.ended(now) if row in meant else row for row in before], now)
+                if left == before:
+                    return True
             daemon.erase(self.place, _session_entry(origin, account, base))
             if not base:
                 self._drop_answer(origin, account)
-            rows = [row for row in index.read(self.place, origin) if (row.base, row.account) != (base, account)]
-            self._write_index(origin, rows, time.time())
-            kept = self.keychain if row and row.kept and not as_of else None
+            self._write_index(origin, left, now)
+            kept = self.keychain if any(row.kept for row in meant) and not as_of else None
             return kept.erase(origin, account, base) if kept else True
+
+    def succeed(self, origin: Origin, old: Row, account: str) -> None:
+        """Put a living account in the place of a default one that has no session any more, unless that has changed
+        since; a keychain keeps what it has."""
+        with daemon.lock(self.place, _index_lock(origin)):
+            rows = index.read(self.place, origin)
+            heir = next((row for row in rows if (row.base, row.account) == (old.base, account)), None)
+            if heir and old in rows:
+                rows.remove(heir)
+                rows[rows.index(old)] = heir
+                self._write_index(origin, rows, time.time())
 
     def _store_answer(self, origin: Origin, session: Session, lifetime: int) -> None:
         answer = session.answer()
@@ -158,7 +175,7 @@ class Vault:
             say.trace("vault: name noted")
 
     def _write_row(self, origin: Origin, row: Row, now: float) -> None:
-        rows = [old for old in index.read(self.place, origin) if old.session_end > now]
+        rows = index.remaining(index.read(self.place, origin), now)
         for place, old in enumerate(rows):
             if (old.base, old.account) == (row.base, row.account):
                 rows[place] = row
@@ -205,8 +222,9 @@ class Vault:
 
 def _answer_entry(origin: Origin, account: str) -> bytes:
     """The account stands in the path: the username is the one that the forge wants beside a token, and that can be the
-    same for all accounts."""
-    return encode([("protocol", origin.scheme), ("host", origin.netloc), ("path", account)])
+    same for all accounts. Behind a tab, for which no request is answered: a password that git had us keep for a
+    repository of that name is not taken for ours."""
+    return encode([("protocol", origin.scheme), ("host", origin.netloc), ("path", f"\t{account}")])
 
 
 def _session_entry(origin: Origin, account: str, base: str) -> bytes:

@@ -303,6 +303,16 @@ def test_what_cannot_be_done_is_refused_in_words(person: Person, make: Callable[
     assert person.tree() == before
 
 
+def test_without_git_nothing_is_changed(person: Person) -> None:
+    """git is asked before anything is written."""
+    person.config.write_bytes(USER)
+    before = person.tree()
+    person.environment["PATH"] = str(person.home)
+    done = person.run(f"{person.launcher}--main", "configure")
+    assert done == (1, "", "forge: git is not on the PATH\n")
+    assert person.tree() == before
+
+
 def test_unconfigure_refuses_a_protected_file(person: Person) -> None:
     """The owner's write bit counts on the way back too, and our file stays until the include is gone."""
     person.config.write_bytes(USER)

@@ -150,7 +150,7 @@ def test_at_a_terminal(person: Person, gitlab: StandIn) -> None:
     assert screen.seen.splitlines() == [
         *shown(gitlab, "mine"),
         f"forge: client id:  {ID} ",
-        "forge: its secret, which is not shown (Enter for none, then a code signs you in): ",
+        "forge: its secret, which is not shown (Enter for none): ",
         *reported(gitlab),
     ]
     section = f"credential.{gitlab.url}"
@@ -161,13 +161,14 @@ def test_at_a_terminal(person: Person, gitlab: StandIn) -> None:
 
 
 def test_asked_again(person: Person, gitlab: StandIn) -> None:
-    """An id that the forge does not know can be mended."""
+    """An id that the forge does not know can be mended; with what is none, no secret is asked for."""
     with person.types("register", gitlab.url) as screen:
         for client_id in ("another", "two words", ID):
             screen.wait_for(r"client id: $")
             screen.type(f"{client_id}\n")
-            screen.wait_for(r"signs you in\): $")
-            screen.type("\n")
+            if client_id != "two words":
+                screen.wait_for(r"for none\): $")
+                screen.type("\n")
             screen.seen = screen.seen.rstrip()
         assert screen.wait() == 0
     host = gitlab.host
@@ -177,6 +178,36 @@ def test_asked_again(person: Person, gitlab: StandIn) -> None:
     assert person.kept() == {f"credential.{gitlab.url}.oauthclientid": ID}
 
 
+def test_a_code_instead_of_the_secret(person: Person) -> None:
+    """GitHub's application signs in by the browser with its secret, and by a code without."""
+    with person.types("register", "https://github.com") as screen:
+        screen.wait_for(r"client id: ")
+        screen.type(f"{ID}\n")
+        screen.wait_for(r"its secret, which is not shown \(Enter for none, then a code signs you in\): ")
+        screen.type("\x03")
+        assert screen.wait() == 130
+
+
+def test_no_answer(person: Person, gitlab: StandIn) -> None:
+    """Ctrl-D at a question: a line of its own says that nothing was changed."""
+    with person.types("register", gitlab.url) as screen:
+        screen.wait_for(r"client id: ")
+        screen.type("\x04")
+        assert screen.wait() == 1
+    assert screen.seen.endswith("forge: client id: \nforge: no answer came, so nothing was changed\n")
+    assert not person.ours.exists()
+
+
+def test_over_plain_http(person: Person) -> None:
+    """Refused before the host is asked anything, with the key that allows it."""
+    done = person.forge("register", "http://example.org")
+    assert (done.status, done.out) == (1, "")
+    assert done.err.splitlines() == [
+        "forge: nothing was registered: over plain http anybody on the way to example.org reads along",
+        "forge: to allow it all the same: git config --global credential.http://example.org.forgeAllowHttp true",
+    ]
+
+
 @pytest.mark.parametrize("at", ["id", "secret"])
 def test_interrupted(person: Person, gitlab: StandIn, at: str) -> None:
     """Ctrl-C at a question: nothing is kept, and the terminal echoes again."""
@@ -184,7 +215,7 @@ def test_interrupted(person: Person, gitlab: StandIn, at: str) -> None:
         screen.wait_for(r"client id: ")
         if at == "secret":
             screen.type(f"{ID}\n")
-            screen.wait_for(r"signs you in\): ")
+            screen.wait_for(r"for none\): ")
         screen.type("\x03")
         assert screen.wait() == 130
         assert screen.echoes()
@@ -329,6 +360,7 @@ def test_by_itself(person: Person, server: StandIn, secret: str | None) -> None:
     [sent] = [request for request in server.asked if request.method == "POST"]
     assert json.loads(sent.body) == {
         "client_name": "mine",
+        "application_type": "native",
         "redirect_uris": ["http://127.0.0.1"],
         "grant_types": ["authorization_code", "refresh_token"],
         "response_types": ["code"],

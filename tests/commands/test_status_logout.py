@@ -16,6 +16,7 @@ from tests.support.memory import CLIENT_ID, Memory, lines, save, sign_in
 
 YEARS = 86_400 * 3650
 HTTPS = ("protocol=https", "host=example.com")
+NAME_IT = "name a forge by its address, like https://codeberg.org"
 
 
 class Done(NamedTuple):
@@ -260,13 +261,14 @@ def test_logout_by_a_remotes_name(person: Person, home: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "where", ["https://other.example", "https://carol@example.com", "http://example.com", "https://example.com:8443"]
+    "where", ["https://other.example", "https://carol:word@example.com", "http://example.com", "https://example.com:8443"]
 )
 def test_logout_where_nobody_is_signed_in(person: Person, where: str) -> None:
     """One line, exit status 1, and everybody stays signed in."""
     person.save(sign_in(), sign_in(account="bob"))
-    shown = where.replace("carol@", "")  # a password may stand there too
-    assert person.forge("logout", where) == (1, "", f"forge: not signed in to {shown}\n")
+    who = "carol is not" if "carol" in where else "not"
+    shown = where.replace("carol:word@", "")
+    assert person.forge("logout", where) == (1, "", f"forge: {who} signed in to {shown}\n")
     assert len(person.accounts()) == 2
 
 
@@ -280,8 +282,7 @@ def test_logout_takes_a_name_as_a_forge_does(person: Person) -> None:
 def test_logout_wants_to_know_of_what(person: Person, words: tuple[str, ...]) -> None:
     """Neither by default everything, nor both."""
     person.save(sign_in())
-    done = person.forge("logout", *words)
-    assert done == (1, "", "forge: say which sign-in to forget\nforge: git credential-forge logout URL, or --all\n")
+    assert person.forge("logout", *words).status == 2
     assert person.accounts() == ["alice https://example.com"]
 
 
@@ -291,18 +292,31 @@ def test_logout_wants_to_know_of_what(person: Person, words: tuple[str, ...]) ->
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ((), ("no remote is named origin", "or name a forge: git credential-forge login URL")),
-        (("upstream",), ("no remote is named upstream", "or name a forge: git credential-forge login URL")),
+        ((), ("no remote is named origin", NAME_IT)),
+        (("upstream",), ("no remote is named upstream", NAME_IT)),
+        (("localhost:3000",), ("no remote is named localhost:3000", NAME_IT)),
+        (("ssh://git@example.com/x",), ("git does not reach ssh://example.com/x by https", NAME_IT)),
+        (("HTTPS://a b/",), ("not an http(s) address that one can sign in to: HTTPS://a b/",)),
         (
-            ("ssh://git@example.com/x",),
-            ("git does not reach ssh://example.com/x by https, so there is nothing to sign in to",),
+            ("https://b\u00fccher.example/x",),
+            (
+                "not an http(s) address that one can sign in to: https://b\u00fccher.example/x",
+                "write its name as it is looked up, which begins with xn--",
+            ),
+        ),
+        (
+            ("http://alice@example.com/x",),
+            (
+                "not signed in to example.com: over plain http anybody on the way could read the token",
+                "to allow it all the same: git config --global credential.http://example.com.forgeAllowHttp true",
+            ),
         ),
         (("https://",), ("not an http(s) address that one can sign in to: https://",)),
         (("https://a b/",), ("not an http(s) address that one can sign in to: https://a b/",)),
         (("https://example.com:0",), ("not an http(s) address that one can sign in to: https://example.com:0",)),
         (
             ("https://e\x1b[31mx.example/ /",),
-            ("not an http(s) address that one can sign in to: https://e [31mx.example/ /",),
+            ("there is a control character in https://e [31mx.example/ /",),
         ),
     ],
 )
@@ -315,8 +329,8 @@ def test_login_takes_the_remotes_address(person: Person) -> None:
     """A remote that git reaches by SSH needs no sign-in."""
     for words in (("init", "-q"), ("remote", "add", "origin", "git@example.com:alice/demo.git")):
         assert person.run("git", *words).status == 0
-    said = "forge: git does not reach git@example.com:alice/demo.git by https, so there is nothing to sign in to\n"
-    assert person.forge("login") == (1, "", said)
+    said = "forge: git does not reach git@example.com:alice/demo.git by https\n"
+    assert person.forge("login") == (1, "", f"{said}forge: {NAME_IT}\n")
 
 
 # -- typed wrong ------------------------------------------------------------------------------------------
@@ -327,6 +341,7 @@ def test_login_takes_the_remotes_address(person: Person) -> None:
     [
         *(("status", "--jsn"), ("status", "extra"), ("status", "--js"), ("logout", "a", "b"), ("logout", "--al")),
         *(("login", "a", "b"), ("login", "--paste=x"), ("unconfigure", "x"), ("configure", "--all")),
+        *(("logout",), ("logout", "--all", "https://a"), ("login", "--device", "--paste", "https://a")),
         *(("status", "--timeout", "soon"), ("login", "--timeout"), ("logout", "--socket"), ("login", "--timeout=")),
     ],
 )

@@ -183,6 +183,19 @@ def test_interrupted(installed: Path, environment: dict[str, str], home: Path, a
     assert "Traceback" not in terminal.seen
 
 
+def test_without_git(installed: Path, environment: dict[str, str], home: Path) -> None:
+    """Said at once, and nothing is begun."""
+    done = subprocess.run(
+        [installed / "git-credential-forge--main", "demo", "--headless"],
+        env=environment | {"PATH": str(home)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=DEADLINE,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", "forge: git is not on the PATH\n")
+
+
 def test_a_step_that_fails(installed: Path, environment: dict[str, str], tmp_path: Path) -> None:
     """What git said is shown, the status is 1, and what to do is said."""
     git = shutil.which("git", path=environment["PATH"])

@@ -352,7 +352,7 @@ def test_macos(desk: Desk, opener: list[Opener], monkeypatch: pytest.MonkeyPatch
 def test_powershell_where_windows_has_it(
     desk: Desk, opener: list[Opener], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Also where the PATH of Windows is not appended to ours; and a quote in an address of a forge's stays outside."""
+    """Also where the PATH of Windows is not appended to ours."""
     there = desk.opener("powershell.exe", place=tmp_path / "Windows")
     monkeypatch.setattr(browser, "POWERSHELL", str(there))
     open_all(opener)
@@ -360,11 +360,34 @@ def test_powershell_where_windows_has_it(
     monkeypatch.setenv("WSL_DISTRO_NAME", "Debian")
     one = Opener()
     opener.append(one)
-    one.next("https://forge.example/device?a='; calc; '&b=$x")
+    one.next("https://forge.example/login/device")
     assert one._running
     one._running.wait(20)
-    command = "Start-Process 'https://forge.example/device?a=%27; calc; %27&b=$x'"
+    command = "Start-Process 'https://forge.example/login/device'"
     assert desk.started() == [["powershell.exe", "-NoProfile", "-NonInteractive", "-Command", command]]
+
+
+@pytest.mark.parametrize(
+    "more", ["$(calc)", "?a=';calc;'", "?a=1&calc", "(calc)", "\x1b", " calc", "\\calc", '"', "`calc`"]
+)
+def test_an_address_that_a_shell_could_run(
+    desk: Desk, opener: list[Opener], monkeypatch: pytest.MonkeyPatch, more: str
+) -> None:
+    """An opener may be a shell, or lead to one: a server's address with more in it is not opened, the person has it."""
+    monkeypatch.setenv("BROWSER", str(desk.opener("one")))
+    one = Opener()
+    opener.append(one)
+    one.next(f"https://forge.example/login/device{more}")
+    assert (one.exhausted, one._running, desk.started()) == (True, None, [])
+
+
+@pytest.mark.parametrize("address", ["file:///etc/passwd", "javascript:alert(1)", "ssh://a/b", "-h", "https:a.b"])
+def test_nothing_but_http(desk: Desk, opener: list[Opener], monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    monkeypatch.setenv("BROWSER", str(desk.opener("one")))
+    one = Opener()
+    opener.append(one)
+    one.next(address)
+    assert (one.exhausted, desk.started()) == (True, [])
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="not here: root, for whom sudo is")

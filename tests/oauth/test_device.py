@@ -241,6 +241,17 @@ def test_a_code_that_runs_out_is_renewed(desk: Desk, error: str, status: int) ->
     assert [form["device_code"] for form in desk.codes.forms] == ["device-1", "device-2"]
 
 
+@pytest.mark.slow
+def test_codes_that_all_run_out_at_once(desk: Desk) -> None:
+    """A server cannot fill the screen: there are so many codes, and no more."""
+    desk.codes.polls = [as_json(400, {"error": "expired_token"})] * 12
+    with desk.get_on_terminal() as program:
+        ended = program.ended(60)
+    said = desk.no("nobody entered one of 12 codes in time")
+    assert (ended.status, ended.out, ended.err) == (0, QUIT, desk.leads + said)
+    assert len(desk.codes.forms) == 12
+
+
 def test_nobody_enters_it(desk: Desk) -> None:
     """A person who does not come is not waited for longer than the settings say."""
     desk.set("forgeSignInTimeout", "2")
@@ -447,14 +458,15 @@ def test_a_forge_without_codes_leaves_paste(main: Path, environment: dict[str, s
 
 
 def test_a_forge_that_has_no_device_flow(main: Path, environment: dict[str, str]) -> None:
-    """`--device` at Gitea, which has none: in words, with the key that would name one."""
-    with HelperOnTerminal([main, "login", "--device", "https://codeberg.org"], environment) as program:
-        ended = program.ended()
-    assert (ended.status, ended.out) == (1, "")
-    assert ended.err == (
-        "forge: not signed in to codeberg.org: it has no device flow that this program knows of\n"
-        "forge: set credential.https://codeberg.org.oauthDeviceAuthURL, or another credential.forgeFlow\n"
-    )
+    """`--device` at Gitea, which has none: in words, with the key that would name one, also without a terminal."""
+    for start in HelperOnTerminal, Program:
+        with start([main, "login", "--device", "https://codeberg.org"], environment) as program:
+            ended = program.ended()
+        assert (ended.status, ended.out) == (1, "")
+        assert ended.err == (
+            "forge: not signed in to codeberg.org: it has no device flow that this program knows of\n"
+            "forge: sign in without --device or forgeFlow; or set credential.https://codeberg.org.oauthDeviceAuthURL\n"
+        )
 
 
 # A real server: django-oauth-toolkit's device views.

@@ -120,6 +120,15 @@ def test_bad(more: dict[str, Any], base: str) -> None:
     assert check(document(**more), base) is None
 
 
+SHELL = ("/$(id)", "/a;id", "/a'b", "/a&b", "/..", "/a/../b", "/a//b", "/%2e%2e", "/a b", "/-/(a)")
+
+
+@pytest.mark.parametrize("base", SHELL)
+def test_bad_base(base: str) -> None:
+    """The path of a forge stands in commands that are shown to be copied: what a shell could run is none."""
+    assert check(document(f"{PLACE.url}{base}"), base) is None
+
+
 @pytest.mark.parametrize(
     "body", [b"", b"{", b"[]", b"null", b"3", b'"x"', b"\xff", b"[" * 100_000, b"1" * 5000, b"<html>"]
 )
@@ -286,6 +295,14 @@ def test_discover_resource(server: Server) -> None:
 def test_resource_of_no_use(changed: dict[str, Any], server: Server) -> None:
     """A document that names no server, or is about somebody else: as if it were not there."""
     server.says[RESOURCE] = resource(server, **changed)
+    assert metadata.discover_resource(server.origin, server.origin.url + RESOURCE) is None
+    assert server.asked == [f"GET {RESOURCE}"]
+
+
+@pytest.mark.parametrize("path", SHELL)
+def test_resource_at_a_bad_base(path: str, server: Server) -> None:
+    """As of a server: it becomes the path of the forge."""
+    server.says[RESOURCE] = resource(server, resource=server.origin.url + path)
     assert metadata.discover_resource(server.origin, server.origin.url + RESOURCE) is None
     assert server.asked == [f"GET {RESOURCE}"]
 

@@ -15,7 +15,7 @@ from tests.support.forge import PASSWORDS, Forge
 from tests.support.gentle import go, new_client
 from tests.support.gentle_browser import GentleBrowser
 from tests.support.helper_terminal import HelperOnTerminal
-from tests.support.signing_in import NAMED, QUIT, StandIn, answer_of, asked_for, elsewhere, listens
+from tests.support.signing_in import NAMED, QUIT, Program, StandIn, answer_of, asked_for, elsewhere, listens
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -342,6 +342,16 @@ def test_in_the_background_the_terminal_is_left_alone(
     assert ended.err == (
         f"forge: signing in to {stand_in.host} in your browser\n{NAMED}"
         f"forge: signed in as alice at {stand_in.host}, kept in memory while you work, and two hours more\n"
+    )
+
+
+def test_nothing_to_paste_into(environment: dict[str, str], main: Path) -> None:
+    """`--paste` without a terminal: a browser would not help, and is not named."""
+    with Program([main, "login", "--paste", "https://codeberg.org"], environment | {"BROWSER": "true"}) as program:
+        ended = program.ended()
+    assert (ended.status, ended.out) == (1, "")
+    assert ended.err == (
+        "forge: not signed in to codeberg.org: no terminal is there to paste into\nforge: run it in a terminal\n"
     )
 
 

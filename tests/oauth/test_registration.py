@@ -151,6 +151,17 @@ def test_applications_without_end(server: StandIn) -> None:
     assert len(server.asked) == 2
 
 
+def test_applications_by_the_thousand(server: StandIn) -> None:
+    """No more of a page is looked at than was asked for: comparing 20,000 of each would take hours."""
+
+    def answer(request: Request) -> Answer:
+        page = int(request.target.partition("page=")[2].partition("&")[0])
+        return as_json(200, [{"id": page * 20_000 + n, "name": "", "client_id": "a"} for n in range(20_000)])
+
+    server.other = answer
+    assert len(registration.applications(forge(server), TOKEN)) == 20 * 50
+
+
 def test_create_and_delete(server: StandIn) -> None:
     """As Gitea and Forgejo answer it (recorded); one that is gone already is deleted."""
     server.other = lambda request: as_json(201, OWN) if request.method == "POST" else Answer(204, [], b"")

@@ -69,6 +69,7 @@ def _asked(forge: Forge) -> Client:
     for left in reversed(range(_TRIES)):
         client_id = question.line("client id:")
         try:
+            _demand_id(client_id)
             return _checked(forge, client_id, _asked_secret(forge))
         except RefusedError as error:
             if not left:
@@ -78,7 +79,8 @@ def _asked(forge: Forge) -> Client:
 
 
 def _asked_secret(forge: Forge) -> Secret | None:
-    without = "Enter for none, then a code signs you in" if forge.device_url else "Enter for none"
+    code = forge.kind.needs_secret and forge.device_url
+    without = "Enter for none, then a code signs you in" if code else "Enter for none"
     return _secret(question.line(f"its secret, which is not shown ({without}):", echo=False))
 
 
@@ -88,11 +90,15 @@ def _secret(text: str) -> Secret | None:
     return Secret(text) if text else None
 
 
+def _demand_id(client_id: str) -> None:
+    if not ID.fullmatch(client_id):
+        raise RefusedError("that is no client id: it is empty, or has other than visible characters in it")
+
+
 def _checked(forge: Forge, client_id: str, secret: Secret | None) -> Client:
     """A client, unless the forge says that it does not know it: its token endpoint looks at the client first, and at a
     made-up code then (forges.md, 1.6, 5.4 and 6)."""
-    if not ID.fullmatch(client_id):
-        raise RefusedError("that is no client id: it is empty, or has other than visible characters in it")
+    _demand_id(client_id)
     client = Client(client_id, secret, forge.redirect)
     if forge.kind.needs_secret and secret is None:
         return client  # its forge refuses such a client at that endpoint, known or not

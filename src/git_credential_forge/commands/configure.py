@@ -40,6 +40,7 @@ def configure(options: argparse.Namespace) -> int:
     before = machine.read(theirs)
     content = before or b""
     machine.check_writable(theirs)
+    others = _helpers(os.path.realpath(theirs))  # before anything is written: without git, nothing is
     made = _MADE if before is None or _noted_made(ours) else ""
     general = not origins or _is_general(ours)
     sections = _helper_config(launcher, [] if general else [*_configured_urls(ours), *(o.url for o in origins)])
@@ -49,7 +50,7 @@ def configure(options: argparse.Namespace) -> int:
     where = "every address" if general else " and ".join(origin.url for origin in origins)
     say.result(f"git uses git-credential-forge for {where}")
     say.result(f"  by {machine.short(ours)}, included first in {machine.short(theirs)}")
-    _name_others(ours, theirs)
+    _name_others(ours, others)
     return 0
 
 
@@ -194,10 +195,10 @@ def _after_last_empty_helper(content: bytes) -> int | None:
 # -- what else there is -----------------------------------------------------------------------------------
 
 
-def _name_others(ours: str, theirs: str) -> None:
+def _name_others(ours: str, others: list[tuple[str, str]]) -> None:
     """Name the general helpers of theirs that stay, and what that means; and what already serves single hosts."""
     own = {value for key, value in _listed(ours) if value}
-    for key, value in _helpers(os.path.realpath(theirs)):
+    for key, value in others:
         if not value or value in own:
             continue
         if key == "credential.helper":

@@ -13,7 +13,7 @@ import tempfile
 import time
 from typing import NoReturn
 
-from git_credential_forge import say
+from git_credential_forge import git, say
 from git_credential_forge.demo.story import Story
 from git_credential_forge.errors import ForgeError
 
@@ -41,6 +41,7 @@ def demo(options: argparse.Namespace) -> int:
     installed = os.path.dirname(os.path.abspath(sys.argv[0]))
     if not os.access(f"{installed}/git-credential-forge", os.X_OK):
         raise ForgeError(f"{installed}/git-credential-forge is missing: install git-credential-forge again")
+    git.demand()
     for number in _SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _interrupt)

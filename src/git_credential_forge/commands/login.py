@@ -7,24 +7,26 @@ import argparse
 from git_credential_forge import commands, daemon, git, keychain, say, settings, sign_in, surroundings
 from git_credential_forge.errand import Errand, address, base_of
 from git_credential_forge.errors import ForgeError, TryElsewhereError
-from git_credential_forge.origin import of_request
-from git_credential_forge.protocol import Request
+from git_credential_forge.origin import Origin, of_request
+from git_credential_forge.protocol import Request, has_control
 from git_credential_forge.vault import Vault
+
+_NAME_IT = "name a forge by its address, like https://codeberg.org"
+_IN_A_TERMINAL = "run it in a terminal"
 
 
 def login_options(parser: argparse.ArgumentParser) -> None:
     parser.description = "Sign in to a forge now, in your browser."
     parser.add_argument("where", nargs="?", default="origin", metavar="URL|REMOTE", help="else the remote origin")
-    parser.add_argument("--paste", action="store_true", help="show the address, and read the one your browser ends on")
-    parser.add_argument("--device", action="store_true", help="show a code to enter in any browser")
+    ways = parser.add_mutually_exclusive_group()
+    ways.add_argument("--paste", action="store_true", help="show the address, and read the one your browser ends on")
+    ways.add_argument("--device", action="store_true", help="show a code to enter in any browser")
     commands.add_vault_options(parser)
 
 
 def login(options: argparse.Namespace) -> int:
     request = request_for(options.where)
-    origin = of_request(request.protocol, request.host)
-    if origin is None:
-        raise ForgeError(f"not an http(s) address that one can sign in to: {say.address(options.where)}")
+    origin = origin_of(request, options.where)
     configured = settings.read(address(origin, request))
     if options.paste or options.device:
         configured = configured._replace(flow="paste" if options.paste else "device")
@@ -40,8 +42,9 @@ def login(options: argparse.Namespace) -> int:
     try:
         got = sign_in.obtain(errand)
     except TryElsewhereError as error:
-        here = ("run it in a terminal, or set BROWSER to a program that opens a browser",) if error.hints else ()
-        raise ForgeError(error.message, *here) from None
+        raise _elsewhere(error, origin, configured.flow) from None
+    if got is None and origin.scheme == "http" and not (origin.loopback or configured.allow_http):
+        raise sign_in.over_plain_http(origin.netloc, origin.url)
     if got is None:
         raise ForgeError(
             f"{origin.netloc} is no forge that this program knows",
@@ -50,17 +53,40 @@ def login(options: argparse.Namespace) -> int:
     return 0
 
 
+def _elsewhere(error: TryElsewhereError, origin: Origin, flow: str) -> ForgeError:
+    """Why it cannot be done here, and what would help who has typed the command."""
+    if not error.hints:
+        return ForgeError(error.message)
+    if flow == "paste":
+        return ForgeError(f"not signed in to {origin.netloc}: no terminal is there to paste into", _IN_A_TERMINAL)
+    browser = "" if flow == "device" else ", or set BROWSER to a program that opens a browser"
+    return ForgeError(error.message, f"{_IN_A_TERMINAL}{browser}")
+
+
+def origin_of(request: Request, where: str) -> Origin:
+    """Where a person who typed `where` signs in. Raises ForgeError."""
+    origin = of_request(request.protocol, request.host)
+    if origin is None:
+        hints = () if where.isascii() else ("write its name as it is looked up, which begins with xn--",)
+        raise ForgeError(f"not an http(s) address that one can sign in to: {say.address(where)}", *hints)
+    return origin
+
+
 def request_for(where: str) -> Request:
     """The request that git would make for an address, a remote's name, or a bare host."""
     found = where if "://" in where else git.remote_url(where) or (f"https://{where}" if "." in where else None)
     if found is None:
-        raise ForgeError(f"no remote is named {say.address(where)}", "or name a forge: git credential-forge login URL")
+        raise ForgeError(f"no remote is named {say.address(where)}", _NAME_IT)
     protocol, separator, rest = found.partition("://")
+    protocol = protocol.lower()
     if not separator or protocol not in ("https", "http"):
-        raise ForgeError(f"git does not reach {say.address(found)} by https, so there is nothing to sign in to")
+        raise ForgeError(f"git does not reach {say.address(found)} by https", _NAME_IT)
     netloc, _, path = rest.partition("/")
     userinfo, _, host = netloc.rpartition("@")
     from urllib.parse import unquote
 
     username = unquote(userinfo.partition(":")[0]) or None
-    return Request(protocol=protocol, host=host, path=path or None, username=username)
+    request = Request(protocol=protocol, host=host, path=path or None, username=username)
+    if has_control(request):
+        raise ForgeError(f"there is a control character in {say.address(found)}")
+    return request

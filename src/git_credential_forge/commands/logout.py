@@ -5,13 +5,15 @@ from __future__ import annotations
 import argparse
 import time
 
-from git_credential_forge import commands, daemon, flight, forges, index, keychain, say, settings
+from git_credential_forge import commands, daemon, flight, forges, identify, index, keychain, say, settings
 from git_credential_forge.commands.login import request_for
+from git_credential_forge.errand import Errand
 from git_credential_forge.errors import ForgeError
 from git_credential_forge.oauth import revoke
 from git_credential_forge.origin import Origin, of_request
+from git_credential_forge.protocol import Request
+from git_credential_forge.secret import Secret
 from git_credential_forge.session import Session
-from git_credential_forge.settings import Settings
 from git_credential_forge.vault import Vault
 
 YEAR = 366 * 86_400  # seconds
@@ -19,28 +21,27 @@ YEAR = 366 * 86_400  # seconds
 
 def logout_options(parser: argparse.ArgumentParser) -> None:
     parser.description = "Forget a sign-in: its tokens are dropped from memory, and from a keychain if it is in one."
-    parser.add_argument("where", nargs="?", metavar="URL", help="the forge; with a name in it, that account alone")
-    parser.add_argument("--all", action="store_true", help="forget every sign-in")
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("where", nargs="?", metavar="URL", help="the forge; with a name in it, that account alone")
+    which.add_argument("--all", action="store_true", help="forget every sign-in")
     commands.add_vault_options(parser)
 
 
 def logout(options: argparse.Namespace) -> int:
-    if bool(options.where) == options.all:
-        raise ForgeError("say which sign-in to forget", "git credential-forge logout URL, or --all")
     held = Vault(daemon.place(options.socket), options.timeout)
     if options.all:
         return max((_forget(held, each, None) for each in index.origins(held.place)), default=0)
     request = request_for(options.where)
     origin = of_request(request.protocol, request.host)
     if origin is None or not held.rows(origin, request.asked):
-        raise ForgeError(f"not signed in to {say.address(options.where)}")
+        who = f"{say.clean(request.asked)} is not" if request.asked else "not"
+        raise ForgeError(f"{who} signed in to {say.address(options.where)}")
     return _forget(held, origin, request.asked)
 
 
 def _forget(held: Vault, origin: Origin, asked: str | None) -> int:
     """1 where something of it is left in a keychain that did not answer: that has been said."""
-    configured = settings.read(origin.url)
-    held.keychain = keychain.chosen(configured)
+    held.keychain = keychain.chosen(settings.read(origin.url))
     rows = held.rows(origin, asked)
     sessions = [held.session(origin, row.base, row.account) for row in rows]
     gone = [held.forget(origin, row.base, row.account) for row in rows]
@@ -48,16 +49,27 @@ def _forget(held: Vault, origin: Origin, asked: str | None) -> int:
     for row, session in zip(rows, sessions, strict=True):
         say.result(f"forgot {row.account} at {origin.netloc}{row.base}")
         if session:
-            _end(session, configured)
+            _end(session, _secret(origin, session))
     if all(gone) or not held.keychain:
         return 0
     say.line(f"{held.keychain.name} still has that sign-in, under the name {origin.hidden}: remove it there")
     return 1
 
 
-def _end(session: Session, configured: Settings) -> None:
+def _secret(origin: Origin, session: Session) -> Secret | None:
+    """The secret of the client that a session was made by. What is set now can be another's, for another server."""
+    configured = settings.read(origin.url + session.base)
+    errand = Errand(Request(), origin, session.base, None, lambda: False, configured)
+    try:
+        forge = identify.forge_of(session, errand)
+    except ForgeError:  # what is set cannot be used
+        return None
+    return forge.client_secret if forge else None
+
+
+def _end(session: Session, secret: Secret | None) -> None:
     """Revoke what the forge still accepts, or say how long it does."""
-    why = revoke.revoke(session, configured.client_secret)
+    why = revoke.revoke(session, secret)
     if why is None:
         say.result("its tokens are revoked there")
     elif session.expiry > time.time():

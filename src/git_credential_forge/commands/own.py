@@ -15,6 +15,7 @@ from git_credential_forge.oauth import obtain, registration, token, wire
 from git_credential_forge.oauth.authorize import Grant
 from git_credential_forge.oauth.registration import Application
 from git_credential_forge.oauth.wire import Refusal
+from git_credential_forge.protocol import alike
 from git_credential_forge.recognise import Forge
 
 
@@ -122,10 +123,15 @@ def _obtain(forge: Forge, granted: Grant, name: str, kept: str | None) -> Applic
     """The application of this machine: the one whose id is kept, or that has its name, or a new one."""
     bearer = granted.token.access_token
     there = [each for each in registration.applications(forge, bearer) if each.serves(forge.redirect)]
-    same = [each for each in there if each.client_id == kept] or [each for each in there if each.name == name]
+    ours = next((each for each in there if each.client_id == kept), None)
+    if ours:
+        used = f'the application "{say.clean(ours.name)}" is this machine\'s already, and is used'
+        say.line(f"{used}; for another, unregister it first")
+        return ours
+    same = next((each for each in there if each.name == name), None)
     if same:
-        say.line(f'the application "{say.clean(same[0].name)}" is there already, and is used; --name makes another')
-        return same[0]
+        say.line(f'the application "{say.clean(name)}" is there already, and is used; --name makes another')
+        return same
     made = registration.create(forge, bearer, name)
     say.line(f'created "{name}"; the page now asks for it')
     return made
@@ -136,8 +142,8 @@ def _sign_in(errand: Errand, forge: Forge, then: Callable[[Grant], Forge | None]
     seen: list[str | None] = []
 
     def admit(account: str | None) -> None:
-        asked = seen[0] if seen else errand.request.asked
-        if asked and account and account.casefold() != asked.casefold():
+        asked = next(filter(None, (*seen, errand.request.asked)), None)
+        if asked and account and not alike(account, asked):
             raise WrongAccountError(f"you signed in as {account}, and not as {say.clean(asked)}; nothing was kept")
         seen.append(account)
 

@@ -10,13 +10,13 @@ import shlex
 from git_credential_forge import ask, commands, daemon, identify, keychain, machine, recognise, say, settings
 from git_credential_forge import surroundings as around
 from git_credential_forge.commands import by_hand, own
-from git_credential_forge.commands.login import request_for
+from git_credential_forge.commands.login import origin_of, request_for
 from git_credential_forge.errand import Errand, address, base_of
 from git_credential_forge.errors import ForgeError, RefusedError
 from git_credential_forge.oauth import metadata, registration
 from git_credential_forge.oauth.metadata import ElsewhereError
 from git_credential_forge.oauth.registration import Client
-from git_credential_forge.origin import Url, of_request
+from git_credential_forge.origin import Url
 from git_credential_forge.recognise import Forge
 from git_credential_forge.secret import Secret
 from git_credential_forge.vault import Vault
@@ -52,9 +52,12 @@ def register(options: argparse.Namespace) -> int:
     """1. Recognise the forge. 2. Get a client: given, by the person's own application, by RFC 7591, by hand. 3. Keep
     it. Up to there nothing has changed here."""
     errand = _errand(options)
+    _demand_tls(errand)
     forge, described = _recognise(errand)
     name = say.clean(options.name)
-    if options.client_id is None and forge.kind.own_applications and own.known_there(forge):
+    # Not with another origin's tokens: those of the shared application may do all that the person may there.
+    shared = forge.kind.own_applications if not described else None
+    if options.client_id is None and shared and own.known_there(forge):
         again = f"git credential-forge register {forge.url}" + ("" if name == _NAME else f" --name {shlex.quote(name)}")
         _report(errand, forge, own.create(errand, forge, name, again, agreed=options.yes))
         return 0
@@ -102,9 +105,7 @@ def _values(forge: Forge, client: Client) -> dict[str, str | Secret]:
 
 def _errand(options: argparse.Namespace) -> Errand:
     request = request_for(options.where)
-    origin = of_request(request.protocol, request.host)
-    if origin is None:
-        raise ForgeError(f"not an http(s) address of a forge: {say.address(options.where)}")
+    origin = origin_of(request, options.where)
     configured = settings.read(address(origin, request))._replace(client_id=None, client_secret=None)  # a new one
     if configured.token_url and configured.token_url == machine.kept(origin.url, "oauthTokenURL"):
         configured = configured._replace(authorize_url=None, token_url=None)  # found and asked about anew
@@ -137,7 +138,6 @@ def _recognise(errand: Errand) -> tuple[Forge, dict[str, str | Secret]]:
             f"{origin.netloc} is no forge that this program knows, and does not say where to sign in",
             f"if it speaks OAuth, set credential.{origin.url}.oauthAuthURL and …oauthTokenURL, and try again",
         )
-    _demand_tls(errand, forge)
     return forge, {}
 
 
@@ -160,13 +160,16 @@ def _elsewhere(errand: Errand, server: Url) -> tuple[Forge, dict[str, str | Secr
     configured = errand.settings._replace(authorize_url=found.authorize_url, token_url=found.token_url)
     kind = recognise.kind_by_metadata(found)
     forge = recognise.build(kind, origin, "", configured, found, certain=True, path=errand.request.path)
-    _demand_tls(errand, forge)
     return forge, dict(ends)
 
 
-def _demand_tls(errand: Errand, forge: Forge) -> None:
-    if forge.origin.scheme == "http" and not forge.origin.loopback and not errand.settings.allow_http:
-        raise RefusedError(f"nothing was registered: over plain http anybody on the way to {forge.name} reads along")
+def _demand_tls(errand: Errand) -> None:
+    origin = errand.origin
+    if origin.scheme == "http" and not (origin.loopback or errand.settings.allow_http):
+        raise RefusedError(
+            f"nothing was registered: over plain http anybody on the way to {origin.netloc} reads along",
+            f"to allow it all the same: git config --global credential.{origin.url}.forgeAllowHttp true",
+        )
 
 
 # -- what is kept already ---------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -11,6 +12,9 @@ import time
 from git_credential_forge import git, say, surroundings
 
 POWERSHELL = "/mnt/c/Windows/System32/WindowsPowerShell/v1.0/powershell.exe"  # where Windows' own PATH is left out
+# Of RFC 3986's characters those in which no shell, and no PowerShell, that an opener is or leads to sees more than they
+# are: not `$`, `&`, `;`, quotes and parentheses.
+_PLAIN = re.compile(r"https?://[A-Za-z0-9._~:/?=%@+,\[\]-]+")
 SETTLED = 2.0  # seconds: an opener that has not failed by then has done its work, or never will
 
 
@@ -50,8 +54,11 @@ class Opener:
         self.settled = False
 
     def next(self, url: str) -> None:
-        """Start the next opener with this address, which is made of RFC 3986's characters."""
-        url = url.replace("'", "%27")  # PowerShell is given it in quotes
+        """Start the next opener with this address. One that a shell could take for more than an address is opened by
+        none: it may be a server's, and is shown to the person as well."""
+        if not _PLAIN.fullmatch(url):
+            say.trace("browser: not a plain address")
+            self._left = []
         while self._left:
             words = self._left.pop(0)
             program = _resolve(words[0])

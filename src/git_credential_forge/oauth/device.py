@@ -17,6 +17,7 @@ from git_credential_forge.origin import parse
 from git_credential_forge.recognise import Forge
 
 LOOK = 0.1  # seconds between looks at git, while we wait for the next poll
+CODES = 12  # in one sign-in: a server whose codes end at once does not fill the screen
 OUTAGE = 500  # and above: nothing is known of a forge whose server fails
 _RUN_OUT = ("expired_token", "token_expired")  # GitHub documents the second
 
@@ -32,6 +33,7 @@ def sign_in(forge: Forge, ways: Ways, admit: Callable[[str | None], None]) -> Gr
     Raises RefusedError (NoCodeError where no code is given), UnreachableError, TryElsewhereError, AbandonedError.
     """
     deadline = time.monotonic() + ways.patience
+    _address(forge)  # before a terminal is asked for
     with _screen() as screen:
         if screen is None:
             raise TryElsewhereError(
@@ -40,7 +42,7 @@ def sign_in(forge: Forge, ways: Ways, admit: Callable[[str | None], None]) -> Gr
             )
         code, lead = _begin(forge), ""
         say.line(f"signing in to {forge.name}; the page will name the application with the client id {forge.client_id}")
-        while True:
+        for _ in range(CODES):
             _show(screen, code, lead)
             if ways.browser and not lead:
                 _open(forge, code)
@@ -51,17 +53,22 @@ def sign_in(forge: Forge, ways: Ways, admit: Callable[[str | None], None]) -> Gr
                 admit(account)
                 return Grant(granted, account)
             code, lead = _begin(forge), "that code has run out; "
+    raise RefusedError(f"not signed in to {forge.name}: nobody entered one of {CODES} codes in time")
+
+
+def _address(forge: Forge) -> str:
+    """Where a code comes from."""
+    if forge.device_url is None:
+        raise NoCodeError(
+            f"not signed in to {forge.name}: it has no device flow that this program knows of",
+            f"sign in without --device or forgeFlow; or set credential.{forge.url}.oauthDeviceAuthURL",
+        )
+    return forge.device_url
 
 
 def _begin(forge: Forge) -> DeviceCode:
-    url = forge.device_url
-    if url is None:
-        raise NoCodeError(
-            f"not signed in to {forge.name}: it has no device flow that this program knows of",
-            f"set credential.{forge.url}.oauthDeviceAuthURL, or another credential.forgeFlow",
-        )
     try:
-        found, status = token.device_code(forge, url)
+        found, status = token.device_code(forge, _address(forge))
     except UnreachableError as error:
         raise UnreachableError(f"not signed in to {forge.name}: {error.message}") from None
     if isinstance(found, DeviceCode):
@@ -80,14 +87,14 @@ def _show(screen: int, code: DeviceCode, lead: str) -> None:
 
 
 def _open(forge: Forge, code: DeviceCode) -> None:
-    """In a browser here, if the page is the forge's own: where another server's is shown, a person looks first."""
-    page = code.whole_page or code.page
-    address = parse(page)
+    """In a browser here, if the page is the forge's own: where another server's is shown, a person looks first. Without
+    the code: an opener's arguments are there for every user to read, and who enters it signs us in as themselves."""
+    address = parse(code.page)
     ours = [parse(url) for url in (forge.origin.url, forge.authorize_url, forge.token_url)]
     if address and address.origin in [url.origin for url in ours if url]:
         opener = Opener()
         if not opener.exhausted:
-            opener.next(page)
+            opener.next(code.page)
 
 
 def _poll(forge: Forge, code: DeviceCode, deadline: float, gone: Callable[[], bool]) -> Token | None:

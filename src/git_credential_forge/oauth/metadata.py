@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 from git_credential_forge import say
 from git_credential_forge.errors import RefusedError, UnreachableError
@@ -12,6 +13,8 @@ from git_credential_forge.recognise import Metadata
 
 DEADLINE = 5.0  # seconds: it is asked before a person sees anything
 LARGEST = 1 << 18  # bytes
+# Of the path of a forge, which stands in commands that a person may copy into a shell.
+_BASE = re.compile(r"(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*")
 
 
 class ElsewhereError(RefusedError):
@@ -46,7 +49,7 @@ def discover_resource(origin: Origin, url: str) -> Metadata | None:
     resource = found.get("resource")
     server = parse(servers[0]) if isinstance(servers, list) and servers and isinstance(servers[0], str) else None
     about = parse(resource) if isinstance(resource, str) else None
-    if server is None or about is None or about.origin != origin:
+    if server is None or about is None or about.origin != origin or not _BASE.fullmatch(about.path.rstrip("/")):
         return None
     if server.origin != origin:
         raise ElsewhereError(
@@ -96,7 +99,7 @@ def check(body: bytes, origin: Origin, base: str) -> Metadata | None:
     if not all(_on(url, origin) for url in (issuer, authorize, token)):
         return None
     methods = _words(found, "code_challenge_methods_supported", ("S256",))
-    if issuer.rstrip("/") != origin.url + base or "S256" not in methods:
+    if issuer.rstrip("/") != origin.url + base or not _BASE.fullmatch(base) or "S256" not in methods:
         return None
     ways = _words(found, "token_endpoint_auth_methods_supported", ("client_secret_post",))
     return Metadata(

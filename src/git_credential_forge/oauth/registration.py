@@ -46,6 +46,7 @@ def register(forge: Forge, url: str, name: str) -> Client:
     """Register a client by itself (RFC 7591, section 3). Raises RefusedError, UnreachableError."""
     wanted: dict[str, object] = {
         "client_name": name,
+        "application_type": "native",  # OpenID's servers take it for a web application else, and a port for another
         "redirect_uris": [forge.redirect],
         "grant_types": ["authorization_code", "refresh_token"],
         "response_types": ["code"],
@@ -78,7 +79,7 @@ def applications(forge: Forge, token: Secret) -> list[Application]:
         listed = _json(answer)
         if answer.status != 200 or not isinstance(listed, list):  # noqa: PLR2004
             raise _refused(forge, answer, listed, "list your applications")
-        new = [each for each in map(_application, listed) if each and each not in found]
+        new = [each for each in map(_application, listed[:_PAGE]) if each and each not in found]
         found += new
         if not new:
             break

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
 # By .ci/run, for its step test.
-INSTALLED_BY_CI = ("git", "git-lfs", "chromium", "strace", "bash", "dash", "busybox", "zsh", "mksh", "yash", "ksh")
+INSTALLED_BY_CI = ("git", "git-lfs", "chromium", "strace", "bash", "dash", "busybox", "zsh", "mksh", "ksh")
 LEAVING = 5.0  # seconds for what ends by itself after a test: openers, children of a killed git
 
 

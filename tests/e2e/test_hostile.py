@@ -85,12 +85,14 @@ def test_a_repository_with_the_name_of_an_account(
         run(installed, environment, "store", given=kept)
     for path in ((), ("path=alice",), ("path=a.git",)):
         status, out, err = run(installed, environment, "get", given=lines(*HOST, *path, *named))
-        assert (status, out.splitlines()[:2], err) == (0, list(ALICE), "")
-    assert run(installed, environment, "get", given=lines(*theirs)) == (
-        0,
-        "username=mallory\npassword=mallorys\n\n",
-        "",
-    )
+        assert (status, _who(out), err) == (0, list(ALICE), "")
+    status, out, err = run(installed, environment, "get", given=lines(*theirs))
+    assert (status, _who(out), err) == (0, ["username=mallory", "password=mallorys"], "")
+
+
+def _who(answer: str) -> list[str]:
+    """Name and password of an answer; what newer gits' cache says besides, and until when it is good, aside."""
+    return [line for line in answer.splitlines() if line.startswith(("username=", "password="))]
 
 
 @pytest.mark.parametrize("path", ["\talice", "alice\t", "\x01alice"])

@@ -15,14 +15,14 @@ LONGEST = 4096  # bytes of a line: what a terminal takes
 
 def terminal() -> bool:
     """Whether there is one to ask on."""
-    with _open() as descriptor:
+    with opened() as descriptor:
         return descriptor is not None
 
 
 def line(question: str, *, echo: bool = True) -> str:
     """What a person types behind a question, without the spaces around it; not shown, unless `echo`. Raises ForgeError
     where nobody can be asked, or the terminal is gone."""
-    with _open() as descriptor:
+    with opened() as descriptor:
         if descriptor is None:
             raise ForgeError(f"no terminal is there to ask on: {question}")
         with contextlib.nullcontext() if echo else _without_echo(descriptor):
@@ -53,7 +53,8 @@ def _read(descriptor: int) -> bytes:
 
 
 @contextlib.contextmanager
-def _open() -> Iterator[int | None]:
+def opened() -> Iterator[int | None]:
+    """A descriptor of the terminal; None where there is none."""
     try:
         descriptor = os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
     except OSError:

@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 
-from git_credential_forge import say
+from git_credential_forge import ask, say
 from git_credential_forge.errors import AbandonedError, RefusedError, TryElsewhereError, UnreachableError
 from git_credential_forge.oauth import authorize, token, whoami, wire
 from git_credential_forge.oauth.authorize import Grant, Ways
@@ -144,13 +144,6 @@ def _screen() -> Iterator[int | None]:
     """A descriptor of something that a person looks at: standard error, or the terminal where that is none."""
     if os.isatty(2):
         yield 2
-        return
-    try:
-        descriptor = os.open("/dev/tty", os.O_WRONLY | os.O_NOCTTY | os.O_CLOEXEC)
-    except OSError:
-        yield None
-        return
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
+    else:
+        with ask.opened() as descriptor:
+            yield descriptor

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import re
+import select
 import signal
+import sys
 import termios
+import tty
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import parse_qs, urlencode, urlsplit
 
@@ -290,7 +295,8 @@ def test_nothing_is_exchanged_twice(pasting: Pasting) -> None:
 @pytest.mark.parametrize("how", ["Ctrl-C", "SIGINT", "SIGTERM", "SIGHUP"])
 def test_the_terminal_is_given_back_after_a_signal(pasting: Pasting, how: str) -> None:
     """However it ends, the terminal is as it was, and nothing of ours is left (3.3, 26)."""
-    pasting.program.type(b"http://half-a-line")
+    pasting.program.type(b"a whole line\rhttp://half-a-line")
+    pasting.program.wait_for("needed whole")  # by then all of it has come, and so none of it is shown afterwards
     if how == "Ctrl-C":
         pasting.program.type(b"\x03")
     else:
@@ -298,9 +304,29 @@ def test_the_terminal_is_given_back_after_a_signal(pasting: Pasting, how: str) -
     ended = pasting.program.ended(10)
     assert (ended.status, ended.out) == (130, "")
     assert ended.err == f"forge: signing in to {pasting.stand_in.host}\n{NAMED}"
-    assert pasting.program.shown == pasting.prompt()
+    assert pasting.program.shown == pasting.prompt() + AGAIN.format(pasting.port)
     assert pasting.program.settings == pasting.program.before
     assert not listens(pasting.port)
+
+
+def test_what_was_pasted_and_not_read_is_not_the_shell_s(pasting: Pasting) -> None:
+    """Cancelled while a paste is under way: its code is neither shown nor run as a command."""
+    process, device = pasting.program.process, pasting.program.device
+    process.send_signal(signal.SIGSTOP)
+    os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
+    pasting.program.type(pasting.ending().encode() + b"\r")
+    assert select.select([device], [], [], 20)[0]
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGCONT)
+    assert pasting.program.ended(10).status == 130
+    tty.setraw(device, termios.TCSANOW)  # or it would count whole lines only
+    assert unread(device) == 0
+    assert pasting.program.shown == pasting.prompt()
+
+
+def unread(device: int) -> int:
+    """Bytes that somebody typed and nobody has read."""
+    return int.from_bytes(fcntl.ioctl(device, termios.FIONREAD, bytes(4)), sys.byteorder)
 
 
 def test_the_terminal_is_given_back_at_the_deadline(

@@ -54,7 +54,8 @@ class Terminal:
             self.reading = False
             with contextlib.suppress(OSError, termios.error):  # its window has been closed
                 if os.tcgetpgrp(self.descriptor) == os.getpgrp():  # in the background it is the shell's again
-                    termios.tcsetattr(self.descriptor, termios.TCSADRAIN, self._before)  # type: ignore[arg-type]
+                    # What was pasted and not read has a code in it, and is not for the shell.
+                    termios.tcsetattr(self.descriptor, termios.TCSAFLUSH, self._before)  # type: ignore[arg-type]
         if self._sigttin is not None:
             signal.signal(signal.SIGTTIN, self._sigttin)  # type: ignore[arg-type]
         os.close(self.descriptor)

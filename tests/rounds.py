@@ -18,6 +18,7 @@ from collections import Counter
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
+from tests.support.signing_in import answer_of
 from tests.support.storm import OwnInstall, Running, Storm, StormyForge, directory, held_locks
 
 if TYPE_CHECKING:
@@ -141,7 +142,7 @@ class Round:
     def _prepare(self) -> None:
         if self.plan.before == "cold":
             return
-        assert self.person.git("credential-forge", "get", given=self._asks()).out.startswith("username=alice\n")
+        assert answer_of(self.person.git("credential-forge", "get", given=self._asks()).out)["username"] == "alice"
         if self.plan.before == "over":
             self._jump_to(3600 if self.plan.jumps[0] > 0 else 0)
         elif self.plan.before == "dead":

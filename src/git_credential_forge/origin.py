@@ -91,9 +91,11 @@ def _origin(scheme: str, netloc: str) -> Origin | None:
         return None
     if host[0] == "[":
         try:
-            host = f"[{_ipv6(host[1:-1]).compressed}]"
+            address = _ipv6(host[1:-1])
         except ValueError:
             return None
+        mapped = address.ipv4_mapped  # which Python writes with dots from 3.13 on
+        host = "[::ffff:{:x}:{:x}]".format(*divmod(int(mapped), 1 << 16)) if mapped else f"[{address.compressed}]"
     return Origin(scheme, host, port)
 
 

@@ -14,7 +14,7 @@ from git_credential_forge.origin import of_request
 from tests.support.forge import CLIENT_ID, PASSWORDS, Forge
 from tests.support.gentle_browser import GentleBrowser
 from tests.support.person import Done, Person
-from tests.support.signing_in import NAMED, asked_for
+from tests.support.signing_in import NAMED, answer_of, asked_for
 from tests.support.storm import OwnInstall, directory
 
 if TYPE_CHECKING:
@@ -145,9 +145,9 @@ def test_the_default_answer_is_gone(desk: Desk) -> None:
     desk.login("alice")
     forge.set_lifetime(5 * HOUR)
     desk.login("bob")
-    assert desk.get().out.startswith("username=alice\n")
+    assert answer_of(desk.get().out)["username"] == "alice"
     desk.later(LIFE)
-    assert desk.get().out.startswith("username=alice\n")
+    assert answer_of(desk.get().out)["username"] == "alice"
     assert desk.refreshes == [True]
 
 
@@ -165,12 +165,12 @@ def test_the_default_sign_in_is_over(desk: Desk, told: str) -> None:
     desk.login("bob")
     if told == "by time":
         desk.later(LIFE + 2 * HOUR)
-    assert desk.get("bob").out.startswith("username=bob\n")
+    assert answer_of(desk.get("bob").out)["username"] == "bob"
     assert [desk.get().out for _ in range(3)] == [""] * 3
-    assert desk.get("bob").out.startswith("username=bob\n")
+    assert answer_of(desk.get("bob").out)["username"] == "bob"
     assert desk.git("alice", "one", "https://").status == 0
-    assert desk.get().out.startswith("username=alice\n")
-    assert desk.get("bob").out.startswith("username=bob\n")
+    assert answer_of(desk.get().out)["username"] == "alice"
+    assert answer_of(desk.get("bob").out)["username"] == "bob"
     assert desk.tabs == [2, 1]
 
 

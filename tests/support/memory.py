@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import subprocess
 from pathlib import Path
@@ -35,6 +36,15 @@ for one in json.load(sys.stdin):
 def lines(*pairs: str) -> bytes:
     """A request: each line, and the blank one."""
     return "".join(f"{pair}\n" for pair in (*pairs, "")).encode("utf-8", "surrogateescape")
+
+
+def oldest(answer: bytes) -> bytes:
+    """The answer as git's oldest caches give it. Those from 2.40 on say last when it ends, where that is known, and
+    those from 2.46 on say first what they can."""
+    kept = re.fullmatch(
+        rb"(?:capability\[\]=authtype\n)?(.*?)(?:password_expiry_utc=\d+\n)?(\n?)", answer, flags=re.DOTALL
+    )
+    return b"".join(kept.groups()) if kept else answer
 
 
 def sign_in(

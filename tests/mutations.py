@@ -423,7 +423,7 @@ MUTATIONS = (
     Mutation(
         "the terminal is not given back",
         "oauth/paste.py",
-        "termios.tcsetattr(self.descriptor, termios.TCSADRAIN, self._before)",
+        "termios.tcsetattr(self.descriptor, termios.TCSAFLUSH, self._before)",
         "pass",
         (f"{PASTE}test_the_terminal_is_given_back_after_a_signal[Ctrl-C]",),
     ),

@@ -103,11 +103,27 @@ def desk(home: Path, installed: Path, forge: Forge) -> Iterator[Desk]:
     assert person.leaks.found(forge.secrets()) == []
 
 
-@pytest.mark.parametrize("http_path", [True, False], ids=["useHttpPath", "host"])
+WAYS = {
+    "names in the remotes": BY_NAME,
+    "a name for each path": BY_PATH,
+    "one for the host, one for a path": ONE_BY_PATH,
+    "one for the host": THE_OTHER_BY_NAME,
+}
+QUICK = [("names in the remotes", False), ("one for the host, one for a path", True)]
+
+
 @pytest.mark.parametrize(
-    "how",
-    [BY_NAME, BY_PATH, ONE_BY_PATH, THE_OTHER_BY_NAME],
-    ids=["names in the remotes", "a name for each path", "one for the host, one for a path", "one for the host"],
+    ("how", "http_path"),
+    [
+        pytest.param(
+            way,
+            http_path,
+            id=f"{name}, {'useHttpPath' if http_path else 'host'}",
+            marks=[] if (name, http_path) in QUICK else [pytest.mark.slow],
+        )
+        for name, way in WAYS.items()
+        for http_path in (True, False)
+    ],
 )
 def test_an_hour(desk: Desk, how: tuple[str, dict[str, str]], *, http_path: bool) -> None:
     """One tab for each account, one refresh for each token that has ended, and never the wrong account."""

@@ -17,7 +17,7 @@ from tests.support.storm import OwnInstall, StormyForge
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-QUICK, ALL = 16, 200
+QUICK, ALL = 8, 200
 
 
 @pytest.fixture(scope="module")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +12,7 @@ import pytest
 from tests.support.browser import Browser
 from tests.support.forge import PASSWORDS, Forge
 from tests.support.gentle_browser import GentleBrowser
-from tests.support.person import Person
+from tests.support.person import REPAIRS, Person
 
 NEWER = os.environ.get("FORGE_NEWER_GIT", "")  # made by .ci/newer-git
 
@@ -73,7 +71,7 @@ def repairing(person: Person) -> Person:
     if NEWER:
         person.environment["GIT_EXEC_PATH"] = str(Path(NEWER, "core"))
         person.environment["PATH"] = f"{Path(NEWER, 'bin')}{os.pathsep}{person.environment['PATH']}"
-    elif _version() < (2, 46):
+    elif not REPAIRS:
         pytest.skip("not here: git is older than 2.46, and FORGE_NEWER_GIT names no newer one")
     return person
 
@@ -81,11 +79,8 @@ def repairing(person: Person) -> Person:
 @pytest.fixture
 def older(person: Person) -> Person:
     """The person, on a git that does not."""
-    if _version() >= (2, 46):
+    if REPAIRS:
         pytest.skip("not here: git is 2.46 or newer")
     return person
 
 
-def _version() -> tuple[int, ...]:
-    said = subprocess.run(["git", "version"], capture_output=True, text=True, check=True).stdout
-    return tuple(int(part) for part in re.findall(r"\d+", said)[:2])

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +12,7 @@ from tests.reliability import points
 from tests.reliability.play import play
 from tests.reliability.points import Cell
 from tests.reliability.stage import HeldForge, Stage, install
+from tests.support.person import REPAIRS
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="not here: /proc")
 NEWER = os.environ.get("FORGE_NEWER_GIT", "")  # made by .ci/newer-git
@@ -47,7 +46,7 @@ def stoppable(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 )
 def test_kill(cell: Cell, home: Path, stoppable: Path, held_forge: HeldForge) -> None:
     """The next command costs what the table allows, says why if that is a tab, and nothing is left behind."""
-    if cell.way == points.REPAIR_WAY and not NEWER and _version() < (2, 46):
+    if cell.way == points.REPAIR_WAY and not (NEWER or REPAIRS):
         pytest.skip("not here: git is older than 2.46, and FORGE_NEWER_GIT names no newer one")
     held_forge.reset()
     with Stage(home, stoppable, held_forge, NEWER) as stage, stage.person.leaks:
@@ -63,8 +62,3 @@ def test_a_browser_is_allowed_where_there_is_a_reason() -> None:
     assert {str(cell) for cell in cells} >= set(QUICK)
     assert len({str(cell) for cell in cells}) == len(cells)
     assert all(bool(cell.point.cost.tabs) == bool(cell.point.why) for cell in cells)
-
-
-def _version() -> tuple[int, ...]:
-    said = subprocess.run(["git", "version"], capture_output=True, text=True, check=True).stdout
-    return tuple(int(part) for part in re.findall(r"\d+", said)[:2])

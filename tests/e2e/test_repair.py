@@ -12,6 +12,7 @@ import pytest
 from tests.support.forge import Forge
 from tests.support.gentle_browser import GentleBrowser
 from tests.support.person import Person, wait_until
+from tests.support.signing_in import answer_of
 
 MANY = 16
 
@@ -89,11 +90,11 @@ def test_an_older_token_undoes_nothing(person: Person, forge: Forge, browser: Ge
     old = person.git("credential-forge", "get", given=ask).out
     assert person.git("credential", "reject", given=f"url={forge.url}\n{old}").status == 0
     new = person.git("credential-forge", "get", given=ask).out
-    assert new != old
     slow = f"protocol=https\nhost={forge.host}\n{old}"
     assert person.git("credential-forge", "erase", given=slow) == (0, "", "")
     assert person.git("credential-forge", "store", given=slow) == (0, "", "")
-    assert person.git("credential-forge", "get", given=ask).out.splitlines()[:2] == new.splitlines()[:2]
+    held = person.git("credential-forge", "get", given=ask).out
+    assert answer_of(held)["password"] == answer_of(new)["password"] != answer_of(old)["password"]
     assert len(forge.log("refresh")) == 1
 
 

@@ -114,6 +114,7 @@ def go(
 ) -> Ending:
     """From `url` to where it ends; `consent` is asked at the consent page and may take its time."""
     request = client.build_request("GET", url)
+    signing_in = ""
     for _ in range(MOST_PAGES):
         try:
             response = client.send(request)
@@ -122,10 +123,15 @@ def go(
         if response.next_request is not None:
             request = response.next_request
             continue
+        if signing_in and response.status_code == httpx.codes.FORBIDDEN:
+            # Another tab has signed in meanwhile, and so this one's form is void: a person loads the page again.
+            request, signing_in = client.build_request("GET", signing_in), ""
+            continue
         page = Page(response.text)
         form = next((form for form in page.forms if form.password_field or form.asks_consent), None)
         if form is None:
             return Ending(str(response.url), response.status_code, page.title, page.text)
+        signing_in = str(response.url) if form.password_field else ""
         data = form.signed(user, password) if form.password_field else form.pressed(grant=consent())
         request = client.build_request(
             "POST",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,14 @@ from tests.support.leaks import Leaks
 from tests.support.surroundings import clean_environment
 
 PATIENCE = 60  # seconds that a command may take before the test has failed
+
+
+def _repairs() -> bool:
+    said = subprocess.run(["git", "version"], capture_output=True, text=True, check=True).stdout
+    return [int(part) for part in re.findall(r"\d+", said)[:2]] >= [2, 46]
+
+
+REPAIRS = _repairs()  # whether the system's git asks again within a command when a token is refused
 
 
 def wait_until(at: float) -> None:

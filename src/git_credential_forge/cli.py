@@ -119,7 +119,7 @@ def _serve(operation: str, options: dict[str, str], out: int) -> int:
         if operation == "get":  # the `store` or `erase` behind it need not say it again
             say.lines(error.message, error.hints)
     if operation == "get":
-        answer = operations.get(request, held, _reader_gone(out))
+        answer = operations.get(request._replace(for_lfs=surroundings.for_lfs()), held, _reader_gone(out))
         say.trace("cli: answering git")
         _write(out, answer)
     elif operation == "store":

@@ -40,6 +40,7 @@ class Request(NamedTuple):
     capability: tuple[str, ...] = ()
     wwwauth: tuple[str, ...] = ()
     state: tuple[str, ...] = ()
+    for_lfs: bool = False  # git does not say it: git-lfs asks through it
 
     @property
     def asked(self) -> str | None:
@@ -65,7 +66,8 @@ class Request(NamedTuple):
     def repairable(self) -> bool:
         """Whether git asks again after a 401, if it is told to. Where the server offers Negotiate too, that takes the
         one extra round, and nobody calls `erase`."""
-        return "state" in self.capability and not any(_NEGOTIATE.match(value) for value in self.wwwauth)
+        negotiates = any(_NEGOTIATE.match(value) for value in self.wwwauth)
+        return "state" in self.capability and not (negotiates or self.for_lfs)
 
 
 class Answer(NamedTuple):

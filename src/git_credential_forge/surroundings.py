@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from typing import NamedTuple
@@ -65,6 +66,22 @@ def remote_editor() -> bool:
     """Whether this is the far end of a VS Code (SSH, container, Codespaces), whose `code` opens a browser at the near
     one. In its terminals $BROWSER does that too; this is for where a start-up file has taken it away."""
     return bool(os.environ.get("VSCODE_IPC_HOOK_CLI"))
+
+
+def for_lfs() -> bool:
+    """Whether git-lfs asks, by `git credential fill`. Told to continue, it tries the token that was refused again and
+    again, and never asks for another (git-lfs 3.6). Known from /proc alone."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        pid = os.getppid()
+        while (name := _read(f"/proc/{pid}/comm").strip()) in ("git", "git-credential-") or name.endswith("sh"):
+            pid = int(_read(f"/proc/{pid}/stat").rpartition(")")[2].split()[1])
+        return name == "git-lfs"
+    return False
+
+
+def _read(path: str) -> str:
+    with open(path, encoding="utf-8", errors="replace") as file:
+        return file.read()
 
 
 def _sandboxed() -> bool:

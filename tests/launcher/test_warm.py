@@ -14,6 +14,7 @@ from typing import NamedTuple
 import pytest
 
 from tests.support.memory import Memory, lines, oldest, save, sign_in
+from tests.support.person import REPAIRS
 from tests.support.programs import traced
 
 ASKED = ("protocol=https", "host=example.com")
@@ -170,6 +171,33 @@ def test_state_names_the_token(newer: Warm, program: str, announced: tuple[str, 
     answer = newer.ask("get", *announced, *ASKED, program=program)
     expected = ("password_expiry_utc=4102444800", "capability[]=state", "state[]=forge:4102444800", "continue=1")
     assert answer.removeprefix(AUTHTYPE) == lines(*ALICE, *expected)
+
+
+LFS = """#!{sh}
+# As git-lfs asks: by git, from below a program of this name.
+printf 'capability[]=authtype\\ncapability[]=state\\nprotocol=https\\nhost=example.com\\n\\n' | {ask}
+:
+"""
+
+
+@pytest.mark.parametrize("how", ["configured", "absolute path", "name", "Python", "run by git-lfs itself"])
+def test_git_lfs_is_not_told_to_continue(newer: Warm, home: Path, tmp_path: Path, how: str) -> None:
+    """It would try the token that is refused again and again: it gets the state, which names the token, and no more.
+    Anybody else who asks in that way is told."""
+    main = str(newer.launcher.with_name("git-credential-forge--main"))
+    helpers = {"absolute path": str(newer.launcher), "name": "forge", "Python": main}
+    chosen = f"-c credential.helper= -c credential.helper={shlex.quote(helpers[how])}" if how in helpers else ""
+    ask = f"{newer.launcher} get" if how.startswith("run by") else f"git {chosen} credential fill"
+    path = os.pathsep.join([str(newer.launcher.parent), newer.environment["PATH"]])
+    for name, told in (("git-lfs", False), ("git-other", True)):
+        program = tmp_path / name
+        program.write_text(LFS.format(sh=shutil.which("sh"), ask=ask))
+        program.chmod(0o755)
+        environment = newer.environment | {"PATH": path}
+        done = subprocess.run([str(program)], env=environment, capture_output=True, check=True, timeout=60, cwd=home)
+        announced = REPAIRS or not ask.startswith("git ")  # git before 2.46 passes no capability on
+        assert (b"continue=1\n" in done.stdout, done.stderr) == (told and announced, b"")
+        assert (b"state[]=forge:" in done.stdout) == announced
 
 
 @pytest.mark.parametrize("program", ["git-credential-forge", "git-credential-forge--main"])

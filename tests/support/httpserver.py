@@ -86,6 +86,7 @@ class HttpServer(ThreadingMixIn, TCPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # else the body waits up to 40 ms until the head has been acknowledged
     server: HttpServer
 
     def handle_any(self) -> None:

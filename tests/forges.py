@@ -17,6 +17,7 @@ from tests.support.surroundings import ROOT
 PAGE = ROOT / "docs" / "forges.md"
 COLUMNS = ("recognised", "sign-in", "refresh", "device", "paste", "account", "revoke", "Bearer", "LFS")
 RECORDED = "tests/e2e/test_recorded.py::test_"
+CODER = "tests/e2e/test_coder.py::test_"
 CERTIFIED = "tests/e2e/test_certified.py::test_"
 OTHERS = "tests/e2e/test_settings_of_others.py::test_works_as_it_stands"
 
@@ -99,6 +100,16 @@ ROWS = (
         _challenge("Atlassian Bitbucket", "bitbucket-dc"),
     ),
     _replayed("googlesource.com", forges.GOOGLESOURCE, "googlesource", _named(".googlesource.com")),
+    *(
+        Row(
+            f"Coder of {year}",
+            forges.CODER,
+            REPLAYED,
+            dict.fromkeys(("recognised", "sign-in", "refresh", "revoke"), f"{CODER}the_whole_way[{year}]"),
+            {"paste": NOT_TRIED, "account": NOT_TRIED, "LFS": NONE},
+        )
+        for year in (2025, 2026)
+    ),
     Row(
         "any server, by configuration",
         forges.OTHER,
@@ -134,7 +145,8 @@ How it was seen to work:
   oidc-provider, a certified one.
 - *replayed*: against a server made of answers that were read in the forge's documentation and source, not run; they
   stand in `tests/recorded`, each with its source. `github.com`, Bitbucket Cloud and `googlesource.com` exist once in
-  the world: there the record is used as it is, with its hosts moved to this machine.
+  the world: there the record is used as it is, with its hosts moved to this machine. For Coder it is a server with
+  rules of its own, as both are: what the one of 2025 answers was recorded from a real one.
 - *made up*: against a server of the test's own, that no record is of.
 - *not run*: `codeberg.org`, `gitea.com`, `gitlab.com` and `ghe.com` cannot be run here. They are served by the record
   of another row (*same record*), and that the name leads to it is tested. `tests/real/test_any_forge.py` goes the
@@ -152,8 +164,8 @@ The columns:
   `forgeBearer` is set and git is 2.46 or newer.
 - *LFS*: git-lfs is given the token that git has. Whether the forge's LFS server takes it is up to the forge.
 
-Only Forgejo and Gitea need nothing before the first sign-in. Every other forge needs a client id of its own; where an
-application has to have a secret, that too, except with a code at GitHub:
+Only Forgejo and Gitea need nothing before the first sign-in, and a Coder where programs may register. Every other forge
+needs a client id of its own; where an application has to have a secret, that too, except with a code at GitHub:
 
 """
 
@@ -172,7 +184,8 @@ def page() -> str:
     lines.append(LEGEND)
     lines += [_line("forge", "client id", "secret", "scopes"), _line(*["---"] * 4)]
     for kind in forges.KINDS:
-        ours = "built in" if kind.client_id else "yours"
+        own = "this machine's, or yours" if kind.registers_at_sign_in else "yours"
+        ours = "built in" if kind.client_id else own
         scopes = f"`{kind.scopes}`" if kind.scopes else "all"
         lines.append(_line(_title(kind), ours, "yes" if kind.needs_secret else "no", scopes))
     lines.append("\n## The tests\n\n")

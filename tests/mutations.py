@@ -371,7 +371,7 @@ MUTATIONS = (
     ),
     Mutation(
         "the redirect address may lead away",
-        "oauth/authorize.py",
+        "oauth/dynamic.py",
         "if parsed is None or not parsed.origin.loopback or",
         "if parsed is None or",
         (f"{AUTHORIZE}test_redirect_addresses_that_lead_away[http://forge.example/cb]",),
@@ -521,8 +521,8 @@ MUTATIONS = (
     Mutation(
         "a kind with a part at its own host is anywhere",
         "recognise.py",
-        "if kind.realms and (not kind.marks",
-        "if (not kind.marks",
+        " if kind.realms or kind.by_metadata]",
+        "]",
         ("tests/test_recognise.py::test_a_heuristic_sends_no_token_elsewhere[wwwauth0-bitbucket]",),
     ),
     Mutation(

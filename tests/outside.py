@@ -45,6 +45,7 @@ class Machine(NamedTuple):
     xdg: dict[str, str]
     certificates: dict[str, str]  # for the tests that fetch packages, and no others
     ci: bool
+    coder: tuple[str, str]  # a real one, for the test that goes there, and a session token of it
 
 
 reached: list[str] = []  # also what somebody caught and passed over; `conftest` looks after each test
@@ -83,6 +84,7 @@ def _look(environment: Mapping[str, str]) -> Machine:
         {name: os.path.realpath(environment[name]) for name in XDG if environment.get(name)},
         {name: environment[name] for name in CERTIFICATES if name in environment},
         environment.get("CI", "").lower() not in ("", "0", "false"),
+        (environment.get("CODER_URL", ""), environment.get("CODER_SESSION_TOKEN", "")),
     )
 
 

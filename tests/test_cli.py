@@ -59,7 +59,8 @@ def test_help(installed: Path, silent: dict[str, str], program: str, words: tupl
     assert (status, err) == (0, b"")
     verbs = re.findall(r"(?m)^  git credential-forge (\S+)", out.decode())
     assert [verb for verb in verbs if verb != "demo"] == [
-        *("configure", "unconfigure", "login", "logout", "status", "register", "unregister", "get|store|erase")
+        *("configure", "unconfigure", "login", "logout", "status", "register", "unregister"),
+        *("coder", "get|store|erase"),
     ]
     assert out.startswith(b"git-credential-forge: ")
     assert out.endswith(b"The manual: man git-credential-forge\n")

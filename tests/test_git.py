@@ -74,6 +74,23 @@ def test_run_is_not_overheard(home: Path, monkeypatch: pytest.MonkeyPatch, capfd
     assert capfd.readouterr() == ("", "")
 
 
+def test_no_child_is_given_a_token_of_coders(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They stand in our environment, and git's daemon would have them for hours."""
+    program(home / "bin" / "git", 'env >"$HOME/seen"')
+    monkeypatch.setenv("PATH", f"{home}/bin:/usr/bin:/bin")
+    monkeypatch.setenv("HOME", str(home))
+    for name in ("CODER_SESSION_TOKEN", "CODER_AGENT_TOKEN", "CODER_AGENT_URL"):
+        monkeypatch.setenv(name, "some-text")
+    git.run("version")
+    assert [line for line in (home / "seen").read_text().splitlines() if "CODER" in line] == [
+        "CODER_AGENT_URL=some-text"
+    ]
+    git.helper(f"!env >{home}/seen;", "get", b"", 5)
+    assert [line for line in (home / "seen").read_text().splitlines() if "CODER" in line] == [
+        "CODER_AGENT_URL=some-text"
+    ]
+
+
 def test_run_gives_up(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A git that hangs holds nobody for ever."""
     program(home / "bin" / "git", "exec sleep 300")

@@ -21,9 +21,9 @@ SOURCE = ROOT / "src" / PACKAGE
 LONGEST_MODULE = 300  # lines
 LONGEST_FUNCTION = 60
 LONGEST_DEMO = 350
-PURE = ("protocol", "origin", "forges", "recognise", "oauth.wire")
+PURE = ("protocol", "origin", "forges", "recognise", "oauth.wire", "coder.api")
 EFFECTS = {"os", "socket", "subprocess", "time"}
-ABOVE_OAUTH = ("vault", "operations", "cli", "commands")
+ABOVE_OAUTH = ("vault", "operations", "cli", "coder", "commands")
 VOICES = {"say", "cli"}
 # What speaks without being asked to a file: anywhere but in a voice it is a mistake.
 STREAMS = {"stdout", "stderr", "__stdout__", "__stderr__"}

@@ -39,6 +39,8 @@ def key_value(field: str) -> tuple[str, object]:
         return "true", True
     if field == "interactive":
         return "never", False
+    if field == "coder":
+        return "NEVER", "never"
     return ("Paste", "paste") if field == "flow" else ("some value", "some value")
 
 
@@ -137,6 +139,7 @@ def test_what_fits_best(url: str, client: str, config: Path) -> None:
         *(("flow", "forgeFlow", value, value.lower(), "") for value in ("auto", "Browser", "paste", "NEVER")),
         ("flow", "forgeFlow", "device\x1b", "auto",
          "forge: credential.forgeFlow knows auto, browser, device, paste, never; not used: device\n"),
+        ("coder", "forgeCoder", "on", "auto", "forge: credential.forgeCoder knows auto, never; not used: on\n"),
         ("sign_in_timeout", "forgeSignInTimeout", "0", 0, ""),
         ("sign_in_timeout", "forgeSignInTimeout", "99999", 99_999, ""),
         *(("sign_in_timeout", "forgeSignInTimeout", value, 300,

@@ -31,6 +31,7 @@ git-credential-forge: sign in to your forge through the browser, once
   git credential-forge status                 what is signed in, and until when    [--json]
   git credential-forge register URL           get a client id of your own          [--yes]
   git credential-forge unregister URL         forget it again
+  git credential-forge coder ACTION [ID]      list, show, login, logout: forges linked at a Coder
   git credential-forge demo                   all of it, with a forge of its own   [--headless]
   git credential-forge get|store|erase        what git calls; options before it:
       --timeout SECONDS    how long to keep what is not used (7200)

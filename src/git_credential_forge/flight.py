@@ -167,6 +167,28 @@ def first_today(place: Place, name: str) -> bool:
     return True
 
 
+def put_off(place: Place | None, name: str, longest: int) -> bool:
+    """Whether `put_off_for` has said so a while ago, not more than `longest` seconds."""
+    if place is None:
+        return False
+    try:
+        until = os.stat(place.path(name)).st_mtime
+    except OSError:
+        return False
+    return time.time() < until <= time.time() + longest
+
+
+def put_off_for(place: Place | None, name: str, seconds: int) -> None:
+    """Leave an empty file whose time of modification is when this is tried again."""
+    if place is None:
+        return
+    until = time.time() + seconds
+    with contextlib.suppress(OSError):
+        with open(place.path(name), "wb", opener=_private):
+            pass
+        os.utime(place.path(name), (until, until))
+
+
 def _terms(forge: Forge) -> list[str | None]:
     return [forge.client_id, forge.authorize_url, forge.token_url]
 

@@ -41,6 +41,11 @@ class Kind(NamedTuple):
     )
     needs_secret: bool = False  # its applications have one, and the browser's way needs it
     registers_itself: bool = True  # where its metadata says that programs may register (RFC 7591), that is of use
+    registers_at_sign_in: bool = False  # … and each machine does when it first signs in
+    by_metadata: bool = False  # its metadata tells it, by its token endpoint's path, and what its versions differ in
+    wants_resource: bool = False  # its tokens are asked for by the resource that it says it is (RFC 8707, RFC 9728)
+    deletes_tokens: bool = False  # DELETE at its token endpoint ends those that a person has by a client
+    refresh_at: float = 1.0  # the part of a token's life after which it is renewed, if not at its end
     own_applications: str | None = None  # where a person's applications are listed, made and deleted by a call
     own_scopes: str = ""  # what an application of a person's own asks for
     elsewhere: tuple[str, ...] = ()  # its words for a refresh token that a sign-in on another machine has ended
@@ -185,6 +190,33 @@ GOOGLESOURCE = Kind(
     needs_secret=True,
 )
 
+# Where programs may register, each machine does: a sign-in ends what the same client had from the same person before
+# (forges.md, 3.4). The server of 2025 refuses what it does not know in an authorization request, compares the redirect
+# address with its port, and gives a refresh token no longer life than the access token beside it.
+CODER = Kind(
+    key="coder",
+    name="Coder",
+    authorize="oauth2/authorize",
+    token="oauth2/tokens",  # noqa: S106
+    redirect="http://127.0.0.1:34106/",
+    whoami="api/v2/users/me",
+    whoami_fields=("username",),
+    says_401_for_tokens_only=True,
+    registration="deployment/oauth2-provider/apps",
+    form=(
+        ("where", "Add application; an owner of the deployment has to do it"),
+        ("Application name", "{name}"),
+        ("Callback URL", "{redirect}"),
+        ("Client secrets", "Generate secret"),
+    ),
+    needs_secret=True,
+    registers_at_sign_in=True,
+    by_metadata=True,
+    wants_resource=True,
+    deletes_tokens=True,
+    refresh_at=0.5,
+)
+
 # A server that the configuration describes, or its own metadata; nothing is known about it but that.
 OTHER = Kind(
     key="other",
@@ -196,5 +228,8 @@ OTHER = Kind(
     whoami_fields=("preferred_username", "nickname", "login", "username"),
 )
 
-KINDS = (FORGEJO, GITLAB, GITHUB_COM, GHE_COM, GITHUB, BITBUCKET, BITBUCKET_DC, GOOGLESOURCE)
+# No forge, and found at no host: where Coder has a forge's token, and gives it to the workspaces of who linked it.
+CODER_WORKSPACE = Kind(key="coder-workspace", name="Coder workspace", authorize="", token="")
+
+KINDS = (FORGEJO, GITLAB, GITHUB_COM, GHE_COM, GITHUB, BITBUCKET, BITBUCKET_DC, GOOGLESOURCE, CODER)
 BY_KEY = {kind.key: kind for kind in (*KINDS, OTHER)}

@@ -10,10 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from git_credential_forge import flight, identify, index, say, session
 from git_credential_forge.daemon import Place
 from git_credential_forge.errand import Errand, base_of
-from git_credential_forge.errors import (
-    UnreachableError,
-    VaultError,
-)
+from git_credential_forge.errors import RefusedError, UnreachableError, VaultError
 from git_credential_forge.origin import Origin
 from git_credential_forge.protocol import Answer
 from git_credential_forge.recognise import Forge
@@ -22,6 +19,7 @@ from git_credential_forge.surroundings import Surroundings
 from git_credential_forge.vault import Vault
 
 if TYPE_CHECKING:
+    from git_credential_forge.oauth.refresh import Rejected, UnknownClient
     from git_credential_forge.oauth.wire import Refusal
 
 # What speaks to forges is imported by who acts, and not by the many who wait for it.
@@ -57,7 +55,7 @@ def go_on(errand: Errand, now: Session | None, turn: Turn) -> Got | None:
     """Serve a session again, or refresh it; in `turn`, in which the session was read. None if it has ended. Raises
     UnreachableError."""
     vault, origin, refused = errand.vault, errand.origin, errand.request.refused
-    forge = identify.forge_of(now, errand) if now else None
+    forge = identify.forge_of(now, errand) if now and not now.lent else None
     if vault is None or now is None or forge is None:
         return None
     if now.expiry == refused and not now.refused:
@@ -70,13 +68,24 @@ def go_on(errand: Errand, now: Session | None, turn: Turn) -> Got | None:
         return Got(now.answer(), minted=refused is not None)
     if now.refresh_token is None:
         return None
-    failed = flight.refusal(vault.place, forge, 0, turn.since, flight.refresh_name(origin, now.account))
+    try:
+        renewed = _renewed(errand, vault, forge, now, turn)
+    except (RefusedError, UnreachableError) as error:
+        if not now.alive(time.time()):
+            raise
+        say.trace(f"fulfil: {error.message}")
+        return Got(now.answer(), minted=refused is not None)
+    return Got(renewed, minted=True) if renewed else None
+
+
+def _renewed(errand: Errand, vault: Vault, forge: Forge, now: Session, turn: Turn) -> Answer | None:
+    """Raises UnreachableError; RefusedError with what another one has met with meanwhile."""
+    failed = flight.refusal(vault.place, forge, 0, turn.since, flight.refresh_name(errand.origin, now.account))
     if failed:
         raise failed
     if not turn.mine:
         raise UnreachableError(f"another git is still refreshing the sign-in to {forge.name}; try again")
-    renewed = _refresh(errand, vault, forge, now)
-    return Got(renewed, minted=True) if renewed else None
+    return _refresh(errand, vault, forge, now)
 
 
 def held_now(errand: Errand) -> Answer | None:
@@ -139,21 +148,31 @@ def _refresh(errand: Errand, vault: Vault, forge: Forge, old: Session) -> Answer
         if _is_still_held(vault, errand.origin, old):
             keep(vault, errand.origin, renewed)
         return renewed.answer()
-    if isinstance(outcome, Rejected):
+    if isinstance(outcome, UnknownClient) and forge.own is None:
+        raise authorize.unknown_client(forge)
+    if isinstance(outcome, Rejected | UnknownClient):
         if _is_still_held(vault, errand.origin, old):
             vault.forget(errand.origin, old.base, old.account, over=True)
         if errand.surroundings.interactive:
-            say.line(f"{forge.name} no longer accepts this sign-in ({_words(forge, outcome.refusal)})")
-            if outcome.lost:
-                say.line("the answer to a refresh was lost on the way, and this forge takes each refresh token once")
-            elif forge.built_in and outcome.refusal.description in forge.kind.elsewhere:
-                _name_the_other_machine(forge, vault.place)
+            _say_why(forge, outcome, vault.place)
         return None
-    if isinstance(outcome, UnknownClient):
-        raise authorize.unknown_client(forge)
     offline = UnreachableError(f"{outcome.reason}; your sign-in is kept, try again later")
     flight.remember_refusal(vault.place, forge, offline, quiet=False, name=name)  # or each who waits would try as long
     raise offline
+
+
+def _say_why(forge: Forge, outcome: Rejected | UnknownClient, place: Place) -> None:
+    """Why a sign-in is over."""
+    from git_credential_forge.oauth.refresh import UnknownClient
+
+    if isinstance(outcome, UnknownClient):  # taken away there; a new sign-in registers another
+        say.line(f"{forge.name} no longer knows the client that this machine has registered there")
+        return
+    say.line(f"{forge.name} no longer accepts this sign-in ({_words(forge, outcome.refusal)})")
+    if outcome.lost:
+        say.line("the answer to a refresh was lost on the way, and this forge takes each refresh token once")
+    elif forge.built_in and outcome.refusal.description in forge.kind.elsewhere:
+        _name_the_other_machine(forge, place)
 
 
 def _words(forge: Forge, refusal: Refusal) -> str:

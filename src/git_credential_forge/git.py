@@ -11,6 +11,7 @@ import subprocess
 from git_credential_forge.errors import ForgeError
 
 OVERDUE = 20  # seconds; git answers such questions in milliseconds, unless a disk hangs
+OURS_ALONE = ("CODER_SESSION_TOKEN", "CODER_AGENT_TOKEN")  # secrets in the environment, which no child needs
 
 
 def find(program: str) -> str | None:
@@ -31,7 +32,7 @@ def run(*arguments: str, given: bytes = b"", detached: bool = False) -> tuple[in
             input=given,
             stdout=subprocess.PIPE if not detached else subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            env=_environment(),
+            env=environment(),
             start_new_session=detached,
             timeout=OVERDUE,
             check=False,
@@ -51,7 +52,7 @@ def helper(value: str, operation: str, given: bytes, patience: float) -> tuple[i
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        env=_environment() | {"PATH": os.pathsep.join(absolute)},  # see `find`
+        env=environment() | {"PATH": os.pathsep.join(absolute)},  # see `find`
         start_new_session=True,  # to end it with all that it has started
     )
     with process:
@@ -66,8 +67,10 @@ def helper(value: str, operation: str, given: bytes, patience: float) -> tuple[i
     return process.returncode, out
 
 
-def _environment() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if not name.startswith("GIT_TRACE")}
+def environment() -> dict[str, str]:
+    """The environment for what we start."""
+    found = os.environ.items()
+    return {name: value for name, value in found if not name.startswith("GIT_TRACE") and name not in OURS_ALONE}
 
 
 def config(*arguments: str) -> list[tuple[str, str]]:

@@ -26,6 +26,9 @@ def forge_of(session: Session, errand: Errand) -> Forge | None:
     url = session.token_url
     found = Metadata(session.issuer, url, url, revoke_url=session.revoke_url, resource=session.resource)
     forge = recognise.build(kind, errand.origin, session.base, errand.settings, found, certain=True)
+    own = session.own()
+    if own and forge.client_id in (None, session.client_id):
+        forge = forge._replace(client_id=session.client_id, client_secret=session.client_secret, own=own)
     same = (forge.token_url, forge.client_id) == (session.token_url, session.client_id)
     return forge if same else None
 
@@ -37,7 +40,8 @@ def forge(errand: Errand, session: Session | None, *, wanted: bool = False) -> F
     wanted = wanted or configured.client_id is not None
     kind = recognise.kind_of(errand.origin, configured, errand.request.wwwauth, session.kind if session else None)
     described = bool(configured.authorize_url and configured.token_url)
-    if kind and (described or kind is not OTHER) and _is_placed(errand, kind, described=described):
+    recorded = described or (kind is not None and _has_record(kind))
+    if kind and recorded and _is_placed(errand, kind, described=described):
         return _as_recorded(errand, kind)
     if not _may_look(errand, kind, wanted=wanted):
         return None
@@ -64,7 +68,7 @@ def _ask_it(errand: Errand, kind: Kind | None, *, wanted: bool) -> Forge | None:
         _remember(errand, base, found)
         path = errand.request.path
         return recognise.build(said, errand.origin, base, configured, found, certain=certain, path=path)
-    if kind and kind is not OTHER:  # whose challenge has its name, although it does not describe itself
+    if kind and _has_record(kind):  # whose challenge has its name, although it does not describe itself
         return _as_recorded(errand, kind)
     # Who types `login` comes without a challenge, and so does git before 2.41.
     from git_credential_forge.oauth import metadata
@@ -75,6 +79,10 @@ def _ask_it(errand: Errand, kind: Kind | None, *, wanted: bool) -> Forge | None:
     kind = recognise.kind_of(errand.origin, configured, told, None)
     if kind:
         return _as_recorded(errand, kind)
+    if errand.anew:
+        from git_credential_forge.coder import provider
+
+        provider.demand_on(errand.origin, errand.base)
     if configured.client_id is not None:
         raise RefusedError(
             f"not signed in to {errand.origin.netloc}: a client id is set for it, but it does not say where to sign in",
@@ -87,6 +95,11 @@ def _ask_it(errand: Errand, kind: Kind | None, *, wanted: bool) -> Forge | None:
 def _as_recorded(errand: Errand, kind: Kind) -> Forge:
     path = errand.request.path
     return recognise.build(kind, errand.origin, errand.base, errand.settings, certain=True, path=path)
+
+
+def _has_record(kind: Kind) -> bool:
+    """Whether what is known of a kind is enough to sign in there."""
+    return kind is not OTHER and not kind.by_metadata
 
 
 def _may_look(errand: Errand, kind: Kind | None, *, wanted: bool) -> bool:
@@ -164,25 +177,13 @@ def _findings(held: Vault, origin: Origin) -> str:
 
 def _known_stranger(errand: Errand) -> bool:
     """Whether this host was asked a while ago and is no forge."""
-    if errand.vault is None:
-        return False
-    try:
-        until = os.stat(_stranger(errand.vault, errand.origin)).st_mtime
-    except OSError:
-        return False
-    return time.time() < until <= time.time() + errand.vault.timeout
+    held = errand.vault
+    return held is not None and flight.put_off(held.place, _stranger(errand.origin), held.timeout)
 
 
 def _remember_stranger(errand: Errand, seconds: int) -> None:
-    """Leave an empty file whose time of modification is when the host is asked again."""
-    if errand.vault is None:
-        return
-    path, until = _stranger(errand.vault, errand.origin), time.time() + seconds
-    with contextlib.suppress(OSError):
-        with open(path, "wb"):
-            pass
-        os.utime(path, (until, until))
+    flight.put_off_for(errand.vault.place if errand.vault else None, _stranger(errand.origin), seconds)
 
 
-def _stranger(held: Vault, origin: Origin) -> str:
-    return held.place.path(f"no-forge-{origin.scheme}-{origin.netloc}")
+def _stranger(origin: Origin) -> str:
+    return f"no-forge-{origin.scheme}-{origin.netloc}"

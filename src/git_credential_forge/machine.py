@@ -26,6 +26,12 @@ def path() -> str:
     return os.path.join(settings.directory(), "gitconfig")
 
 
+def title() -> str:
+    """What an application of this machine's is called at a forge."""
+    name = re.sub(r"[^A-Za-z0-9_-]+", "-", os.uname().nodename.partition(".")[0])[:63].strip("-")
+    return f"git-credential-forge on {name or 'this computer'}"
+
+
 def begin(command: str, taken_out_by: str) -> str:
     """The line with which a command's block begins."""
     return f"{_FROM}{command}; {taken_out_by} removes it\n"

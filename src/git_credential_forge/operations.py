@@ -20,9 +20,9 @@ def get(request: Request, held: Vault | None, gone: Callable[[], bool]) -> bytes
     """What git is answered.
 
     1. What is in memory. 2. What another git puts there meanwhile. 3. What is not ours. 4. A session goes on: served
-    again, or refreshed. 5. Recognise the forge. 6. Sign in, if somebody is there. A forge that we know and cannot
-    answer for ends in a reason and quit=1: silence would make git ask for a password, and keep it. Raises
-    BadRequestError, AbandonedError, KeyboardInterrupt.
+    again, or refreshed. 5. What Coder has, in a workspace of it. 6. Recognise the forge. 7. Sign in, if somebody is
+    there. A forge that we know and cannot answer for ends in a reason and quit=1: silence would make git ask for a
+    password, and keep it. Raises BadRequestError, AbandonedError, KeyboardInterrupt.
     """
     if is_hidden(request.host) or not request.protocol or request.host is None:
         return b""
@@ -39,7 +39,7 @@ def get(request: Request, held: Vault | None, gone: Callable[[], bool]) -> bytes
 
 
 def _fulfil(errand: Errand) -> bytes:
-    """Steps 2 to 6: up to 4 one process for each sign-in, and nothing is asked or read before it is its turn."""
+    """Steps 2 to 7: up to 4 one process for each sign-in, and nothing is asked or read before it is its turn."""
     request, origin, held = errand.request, errand.origin, errand.vault
     with fulfil.turn(errand) as turn:
         if turn.answer:
@@ -56,6 +56,10 @@ def _fulfil(errand: Errand) -> bytes:
         if passed or configured.flow == "never":
             return passed
         done = _tried(errand, lambda: fulfil.go_on(errand, session, turn))
+    if done is None and surroundings.workspace() and configured.coder != "never":
+        from git_credential_forge.coder import workspace
+
+        done = _tried(errand, lambda: workspace.get(errand, session))
     return _tried(errand, lambda: sign_in.sign_in(errand, session)) or b"" if done is None else done
 
 
@@ -140,5 +144,5 @@ def _refuse(held: Vault, origin: Origin, row: Row, request: Request) -> bool:
             held.refuse(origin, session)
         elif request.state_of_ours is None:  # git from 2.46 on has been told when it came again
             around = surroundings.look(settings.read(address(origin, request)))
-            fulfil.doubt(around, origin.netloc + row.base, origin.url + row.base, row.account)
+            fulfil.doubt(around, origin.netloc + row.base, origin.url + row.base, session.who)
         return True

@@ -41,6 +41,15 @@ class Metadata(NamedTuple):
     resource: str | None = None  # what its tokens have to be asked for (RFC 8707)
 
 
+class Registration(NamedTuple):
+    """A client that this machine has registered by itself: the one redirect address that it has, and where and with
+    what it is changed or taken back (RFC 7592), where the server said that."""
+
+    redirect: str
+    url: str | None = None
+    token: Secret | None = None
+
+
 class Forge(NamedTuple):
     """One forge, with all that a sign-in there needs."""
 
@@ -64,6 +73,7 @@ class Forge(NamedTuple):
     bearer: bool  # git is to send its tokens by Bearer
     certain: bool  # said by configuration, name or challenge, and not only found out by asking around
     registration_url: str | None = None  # where a program registers itself (RFC 7591)
+    own: Registration | None = None  # of the client, where this machine has registered it at a sign-in
 
     @property
     def name(self) -> str:
@@ -237,8 +247,9 @@ def _is_host(origin: Origin, name: str) -> bool:
 def _kind_by_endpoints(token_url: str, device_url: str | None, scopes: Sequence[str]) -> Kind | None:
     """The kind whose endpoints have these paths. Enough to choose how; the addresses themselves stay as they are. One
     that is known by its hosts alone is nowhere else: it has addresses at other hosts, which get no token from here."""
-    anywhere = [kind for kind in forges.KINDS if kind.realms and (not kind.marks or set(kind.marks) & set(scopes))]
-    fitting = [kind for kind in anywhere if _is_at(token_url, kind.token)]
+    anywhere = [kind for kind in forges.KINDS if kind.realms or kind.by_metadata]
+    marked = [kind for kind in anywhere if not kind.marks or set(kind.marks) & set(scopes)]
+    fitting = [kind for kind in marked if _is_at(token_url, kind.token)]
     by_device = [kind for kind in fitting if device_url and kind.device and _is_at(device_url, kind.device)]
     return next(iter(by_device or fitting), None)
 

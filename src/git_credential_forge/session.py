@@ -6,8 +6,9 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from git_credential_forge import say
-from git_credential_forge.forges import BY_KEY, OTHER
+from git_credential_forge.forges import BY_KEY, CODER_WORKSPACE, OTHER
 from git_credential_forge.protocol import Answer
+from git_credential_forge.recognise import Registration
 from git_credential_forge.secret import Secret
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 MARGIN = 60  # seconds, or a tenth of the token's life: a token about to expire would end within a long push
 YOUNG = 300  # seconds
 FOR_EVER = 315_360_000  # seconds: ten years, for tokens that the forge gives no end; every git accepts the sum
+
+_SECRETS = ("access_token", "refresh_token", "client_secret", "registration_token")
 
 
 class Session(NamedTuple):
@@ -41,16 +44,41 @@ class Session(NamedTuple):
     username: str = ""  # what git is given with the token, where that is not the account
     revoke_url: str | None = None
     resource: str | None = None
+    # Of a client that this machine has registered at the sign-in; else nothing.
+    redirect: str = ""
+    client_secret: Secret | None = None
+    registration_url: str | None = None
+    registration_token: Secret | None = None
 
     def usable(self, now: float) -> bool:
         """Whether the access token may be given to git."""
         return not self.refused and now < self.expiry - self.margin
 
+    def alive(self, now: float) -> bool:
+        """Whether it may be given all the same when it should be renewed, and cannot be now."""
+        return not self.refused and now < self.expiry - min(MARGIN, (self.expiry - self.issued_at) / 10)
+
+    def own(self) -> Registration | None:
+        """The registration of the client, where this machine has made it at the sign-in."""
+        if not self.redirect:
+            return None
+        return Registration(self.redirect, self.registration_url, self.registration_token)
+
+    @property
+    def lent(self) -> bool:
+        """Whether it is no sign-in of ours: Coder has the token, and is asked for it again."""
+        return self.kind == CODER_WORKSPACE.key
+
+    @property
+    def who(self) -> str:
+        return "the account that is linked in Coder" if self.lent else self.account
+
     def blameless(self, now: float) -> bool:
         """Whether a refusal says nothing about the access token: it was issued a moment ago, and a newer one would be
         refused as well, or is not to be had."""
         alike = self.repaired and not BY_KEY.get(self.kind, OTHER).says_401_for_tokens_only
-        return 0 <= now - self.issued_at < YOUNG and (alike or self.refresh_token is None)
+        final = self.refresh_token is None and not self.lent
+        return 0 <= now - self.issued_at < YOUNG and (alike or final)
 
     def answer(self) -> Answer:
         return Answer(self.username or self.account, self.access_token, self.expiry, bearer=self.bearer)
@@ -71,11 +99,13 @@ def make(forge: Forge, account: str, token: Token, previous: Session | None) -> 
     expiry = now + lifetime
     if previous and expiry <= previous.expiry <= expiry + margin:
         expiry = previous.expiry + 1  # the figure names the token: never twice the same
+    early = int(lifetime * (1 - forge.kind.refresh_at)) if token.lifetime and token.refresh_token else 0
+    own = forge.own
     return Session(
         account=account,
         access_token=token.access_token,
         expiry=expiry,
-        margin=margin,
+        margin=max(margin, early),
         refresh_token=token.refresh_token,
         client_id=forge.client_id or "",
         kind=forge.kind.key,
@@ -89,6 +119,10 @@ def make(forge: Forge, account: str, token: Token, previous: Session | None) -> 
         username=forge.kind.username or "",
         revoke_url=forge.revoke_url,
         resource=forge.resource,
+        redirect=own.redirect if own else "",
+        client_secret=forge.client_secret if own else None,
+        registration_url=own.url if own else None,
+        registration_token=own.token if own else None,
     )
 
 
@@ -96,8 +130,8 @@ def encode(session: Session) -> Secret:
     import json
 
     fields = session._asdict()
-    fields["access_token"] = session.access_token.reveal()
-    fields["refresh_token"] = session.refresh_token and session.refresh_token.reveal()
+    for name in _SECRETS:
+        fields[name] = fields[name] and fields[name].reveal()
     return Secret(json.dumps({"version": 1, **fields}, separators=(",", ":")))
 
 
@@ -109,8 +143,10 @@ def decode(text: Secret) -> Session | None:
         fields = json.loads(text.reveal())
         if fields.pop("version") != 1:
             return None
-        fields["access_token"] = Secret(fields["access_token"])
-        fields["refresh_token"] = Secret(fields["refresh_token"]) if fields["refresh_token"] else None
+        for name in _SECRETS:
+            fields[name] = Secret(fields[name]) if fields.get(name) else None
+        if fields["access_token"] is None:
+            return None
         return Session(**fields)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         say.trace("session: one that this version does not read")

@@ -21,6 +21,7 @@ KEYS: dict[str, tuple[str, ...]] = {
     "redirect_url": ("oauthRedirectURL", "oauthRedirectUri"),
     "default_username": ("oauthDefaultUserName",),
     "flow": ("forgeFlow",),
+    "coder": ("forgeCoder",),
     "bearer": ("forgeBearer",),
     "allow_http": ("forgeAllowHttp", "allowUnsafeRemotes"),
     "sign_in_timeout": ("forgeSignInTimeout",),
@@ -29,7 +30,7 @@ KEYS: dict[str, tuple[str, ...]] = {
     "store": ("forgeStore",),
     "store_insecure": ("forgeStoreInsecure",),
 }
-FLOWS = ("auto", "browser", "device", "paste", "never")
+CHOICES = {"flow": ("auto", "browser", "device", "paste", "never"), "coder": ("auto", "never")}
 _OF_CLIENT = ("client_secret", "scopes", "redirect_url")  # what belongs to one application
 _FALSE = frozenset({"false", "no", "off", "0", ""})
 
@@ -47,6 +48,7 @@ class Settings(NamedTuple):
     redirect_url: str | None = None
     default_username: str | None = None
     flow: str = "auto"
+    coder: str = "auto"
     bearer: bool = False
     allow_http: bool = False
     sign_in_timeout: int = 300  # seconds
@@ -105,10 +107,10 @@ def _convert(field: str, value: str) -> object:
     if field == "default_username" and not value.isprintable():  # it becomes a line of a file, and of the protocol
         say.line(f"credential.{KEYS[field][0]} has a control character in it, so it is not used: {say.clean(value)}")
         return None
-    if field == "flow":
-        if value.lower() in FLOWS:
+    if field in CHOICES:
+        if value.lower() in CHOICES[field]:
             return value.lower()
-        say.line(f"credential.forgeFlow knows {', '.join(FLOWS)}; not used: {say.clean(value)}")
+        say.line(f"credential.{KEYS[field][0]} knows {', '.join(CHOICES[field])}; not used: {say.clean(value)}")
         return None
     return Secret(value) if field == "client_secret" else value
 

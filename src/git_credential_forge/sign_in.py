@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 from git_credential_forge import flight, fulfil, identify, say, session
 from git_credential_forge.daemon import Place
 from git_credential_forge.errand import Errand
-from git_credential_forge.errors import RefusedError, TerminatedError, UnreachableError, WrongAccountError
+from git_credential_forge.errors import ForgeError, RefusedError, TerminatedError, UnreachableError, WrongAccountError
 from git_credential_forge.fulfil import Got
 from git_credential_forge.index import KEPT
 from git_credential_forge.origin import Origin
 from git_credential_forge.protocol import Answer, alike
-from git_credential_forge.recognise import Forge
+from git_credential_forge.recognise import Forge, Registration
 from git_credential_forge.session import Session
 from git_credential_forge.vault import Vault
 
@@ -41,7 +41,7 @@ def sign_in(errand: Errand, held: Session | None) -> Got | None:
         raise over_plain_http(forge.name, forge.url)
     if not errand.surroundings.interactive:
         return None
-    return Got(_sign_in(errand, forge), minted=True)
+    return Got(_sign_in(errand, forge, held), minted=True)
 
 
 def over_plain_http(name: str, url: str) -> RefusedError:
@@ -51,7 +51,7 @@ def over_plain_http(name: str, url: str) -> RefusedError:
     )
 
 
-def _sign_in(errand: Errand, forge: Forge) -> Answer:
+def _sign_in(errand: Errand, forge: Forge, held: Session | None) -> Answer:
     """One process asks the person; who waited for it takes what it got, or shares its refusal."""
     vault, origin = errand.vault, errand.origin
     place = vault.place if vault else None
@@ -74,8 +74,38 @@ def _sign_in(errand: Errand, forge: Forge) -> Answer:
             raise shared
         if not mine:
             raise RefusedError(f"not signed in to {forge.name}: another git's sign-in did not end within {patience} s")
-        grant = _ask_person(errand, forge, place)
-        return take_in(errand, forge, grant).answer()
+        grant = _ask_person(errand, forge, place, held)
+        _keep_client(grant.forge)
+        return take_in(errand, grant.forge, grant).answer()
+
+
+def _as_before(forge: Forge, held: Session | None) -> Forge:
+    """The forge with the client that this machine has registered there before: that of the session which did not go
+    on, or one without a secret, which is kept where `register` keeps what it gets."""
+    own = held.own() if held else None
+    if held and own and forge.client_id in (None, held.client_id):
+        return forge._replace(client_id=held.client_id, client_secret=held.client_secret, own=own)
+    if forge.kind.registers_at_sign_in and forge.client_id and forge.client_secret is None:
+        from git_credential_forge import machine
+
+        if machine.kept(forge.url, "oauthClientId") == forge.client_id:
+            return forge._replace(own=Registration(forge.redirect))
+    return forge
+
+
+def _keep_client(forge: Forge) -> None:
+    """Keep a client that this machine has registered beyond its session, so that it stays one. One with a secret stays
+    in the session, which is a safer place."""
+    if forge.own is None or forge.client_secret is not None or forge.client_id is None:
+        return
+    from git_credential_forge import machine
+
+    values = {"oauthClientId": forge.client_id, "oauthRedirectURL": forge.own.redirect}
+    try:
+        if any(machine.kept(forge.url, key) != value for key, value in values.items()):
+            machine.keep(forge.url, {**values})
+    except ForgeError as error:  # the next sign-in registers another one then
+        say.trace(f"sign-in: {error.message}")
 
 
 def take_in(errand: Errand, forge: Forge, grant: Grant) -> Session:
@@ -88,19 +118,21 @@ def take_in(errand: Errand, forge: Forge, grant: Grant) -> Session:
     flight.forget_refusal(vault.place if vault else None, origin)
     kept = fulfil.keep(vault, origin, fresh)
     if vault and kept:
-        _make_room(vault, origin, fresh, request.asked)
+        make_room(vault, origin, fresh, request.asked)
     _welcome(forge, known, vault if kept else None, fresh)
     return fresh
 
 
-def _make_room(vault: Vault, origin: Origin, fresh: Session, asked: str | None) -> None:
+def make_room(vault: Vault, origin: Origin, fresh: Session, asked: str | None) -> None:
     """The default account whose sign-in is over, or of which a keychain gives no session, is no longer that, once
     somebody else has signed in where nobody was named: or each command to come would ask for it again. The keychain
-    keeps what it has."""
+    keeps what it has. Nor is one whose token Coder lends, once somebody has signed in themselves."""
     row = vault.row(origin, fresh.base, asked)
-    if row is None or row.account == fresh.account or time.time() < row.session_end < KEPT:
+    if row is None or row.account == fresh.account:
         return
-    if not vault.session(origin, row.base, row.account):
+    held = vault.session(origin, row.base, row.account)
+    living = held is not None or time.time() < row.session_end < KEPT
+    if not living or (held and held.lent and not fresh.lent):
         vault.succeed(origin, row, fresh.account)
 
 
@@ -115,7 +147,7 @@ def _saved(errand: Errand) -> Answer | None:
         return got.answer if got else None
 
 
-def _ask_person(errand: Errand, forge: Forge, place: Place | None) -> Grant:
+def _ask_person(errand: Errand, forge: Forge, place: Place | None, held: Session | None) -> Grant:
     """A grant, or the refusal left for those who wait, where it concerns them."""
     from git_credential_forge.oauth import obtain as ways
 
@@ -129,7 +161,8 @@ def _ask_person(errand: Errand, forge: Forge, place: Place | None) -> Grant:
             )
 
     try:
-        return ways.sign_in(forge, errand.settings, errand.surroundings, errand.gone, admit, account=asked)
+        known = _as_before(forge, held)
+        return ways.sign_in(known, errand.settings, errand.surroundings, errand.gone, admit, account=asked)
     except (WrongAccountError, TerminatedError):
         raise  # says nothing to who asks for somebody else; no word of the person's: who waits takes over
     except (RefusedError, UnreachableError) as error:

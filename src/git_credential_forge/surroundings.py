@@ -84,6 +84,13 @@ def _read(path: str) -> str:
         return file.read()
 
 
+def workspace() -> bool:
+    """Whether this is a Coder workspace, whose agent may ask Coder for tokens."""
+    environment = os.environ
+    token = environment.get("CODER_AGENT_TOKEN") or environment.get("CODER_AGENT_TOKEN_FILE")
+    return bool(token and environment.get("CODER_AGENT_URL"))
+
+
 def _sandboxed() -> bool:
     """Whether an editor of Flatpak or Snap has started us: `xdg-open` in there asks the desktop outside, by the bus of
     the session, and needs no display."""

@@ -93,7 +93,7 @@ class Vault:
 
     def save(self, origin: Origin, session: Session, *, unchanged: bool = False) -> None:
         """Keep a session and its answer, both lifetimes starting anew; a keychain need not hear of one that is
-        `unchanged`. Raises VaultError."""
+        `unchanged`, and is not told of one that Coder lends. Raises VaultError."""
         now = time.time()
         before = self.row(origin, session.base, session.account)
         with daemon.lock(self.place, _index_lock(origin)):
@@ -111,7 +111,7 @@ class Vault:
                 row = row._replace(session_end=KEPT)
             self._write_row(origin, row, now)
             say.trace("vault: names written")
-            if self.keychain and not row.kept and self.keychain.put(origin, session):
+            if self.keychain and not row.kept and not session.lent and self.keychain.put(origin, session):
                 self._write_row(origin, row._replace(session_end=KEPT), now)
                 say.trace("vault: session kept in the keychain")
 

@@ -136,6 +136,7 @@ def test_status_for_programs(person: Person) -> None:
                 "token_expires": expiry,
                 "kept_in": None,
                 "refreshable": True,
+                "lent_by_coder": False,
             },
             {
                 "url": "https://forge.example/sub",
@@ -145,6 +146,7 @@ def test_status_for_programs(person: Person) -> None:
                 "token_expires": expiry,
                 "kept_in": None,
                 "refreshable": True,
+                "lent_by_coder": False,
             },
         ],
     }

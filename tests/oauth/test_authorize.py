@@ -21,7 +21,7 @@ import pytest
 from git_credential_forge import settings as configuration
 from git_credential_forge.errors import TryElsewhereError
 from git_credential_forge.forges import OTHER
-from git_credential_forge.oauth import authorize, http, wire
+from git_credential_forge.oauth import authorize, dynamic, http, wire
 from git_credential_forge.oauth.loopback import Redirect
 from git_credential_forge.oauth.wire import Attempt
 from git_credential_forge.origin import of_request
@@ -855,7 +855,7 @@ def test_nothing_is_lost(desk: Desk, stand_in: StandIn, browser: GentleBrowser, 
 )
 def test_redirect_addresses_of_this_machine(address: str, expected: Redirect) -> None:
     """Where to listen is read off the redirect address; without a port any free one will do (RFC 8252, 7.3)."""
-    assert authorize.redirect(address) == expected
+    assert dynamic.redirect(address) == expected
 
 
 @pytest.mark.parametrize(
@@ -874,7 +874,7 @@ def test_redirect_addresses_of_this_machine(address: str, expected: Redirect) ->
 def test_redirect_addresses_that_lead_away(address: str) -> None:
     """Nothing but this machine's loopback, by http, without a query, is listened on or registered (3.3, 1)."""
     with pytest.raises(TryElsewhereError, match="oauthRedirectURL is not one of this machine's addresses"):
-        authorize.redirect(address)
+        dynamic.redirect(address)
 
 
 def test_a_registered_port_that_is_taken(desk: Desk, stand_in: StandIn, browser: GentleBrowser) -> None:

@@ -98,6 +98,18 @@ def test_nobody_there(server: Server) -> None:
     assert why == f"127.0.0.1:{server.origin.port} cannot be reached (Connection refused)"
 
 
+def test_by_deleting(server: Server) -> None:
+    """Coder before 2026: what the person has by this client, by the token that lives; only 204 is a success."""
+    session = server.session()._replace(revoke_url=None, kind="coder", token_url=f"{server.origin.url}/oauth2/tokens")
+    page = Answer(200, [("Content-Type", "text/html")], b"<html>")
+    server.says = [Answer(204, [], b""), page, Answer(401, JSON, b"{}")]
+    said = [revoke.revoke(session, Secret("s")) for _ in range(3)]
+    assert said == [None, *(f"the forge did not revoke it (HTTP {status})" for status in (200, 401))]
+    [first, *_] = server.asked
+    assert (first.method, first.target) == ("DELETE", "/oauth2/tokens?client_id=mine")
+    assert (first.header("Authorization"), first.body) == ("Bearer hush-access", b"")
+
+
 def test_a_forge_without_a_call(server: Server) -> None:
     """Nothing is guessed at."""
     without = server.session()._replace(revoke_url=None)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import json
 from importlib import import_module
 
-from git_credential_forge import surroundings
+from git_credential_forge import say, surroundings
 from git_credential_forge.errors import ForgeError
 from git_credential_forge.vault import TIMEOUT
 
 VERBS = {"configure": "configure", "unconfigure": "configure", "login": "login", "logout": "logout", "status": "status"}
-VERBS |= {"register": "register", "unregister": "register", "demo": "demo"}
+VERBS |= {"register": "register", "unregister": "register", "demo": "demo", "coder": "coder"}
 
 
 def run(arguments: list[str]) -> int:
@@ -35,3 +36,16 @@ def _seconds(text: str) -> int:
 def add_vault_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--timeout", type=_seconds, default=TIMEOUT, metavar="SECONDS", help=f"as for git ({TIMEOUT})")
     parser.add_argument("--socket", metavar="PATH", help="as for git")
+
+
+def table(lines: list[tuple[str, ...]]) -> None:
+    """For people: columns as wide as they need to be."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        say.result("   ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def document(fields: dict[str, object]) -> None:
+    """For programs: JSON, whose version comes first."""
+    for line in json.dumps({"version": 1, **fields}, indent=2).split("\n"):
+        say.result(line)

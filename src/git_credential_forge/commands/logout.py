@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import time
 
-from git_credential_forge import commands, daemon, flight, forges, identify, index, keychain, say, settings
+from git_credential_forge import commands, daemon, flight, forges, identify, index, keychain, machine, say, settings
 from git_credential_forge.commands.login import request_for
 from git_credential_forge.errand import Errand
 from git_credential_forge.errors import ForgeError
-from git_credential_forge.oauth import revoke
-from git_credential_forge.origin import Origin, of_request
+from git_credential_forge.oauth import registration, revoke
+from git_credential_forge.origin import Origin, of_request, parse
 from git_credential_forge.protocol import Request
 from git_credential_forge.secret import Secret
 from git_credential_forge.session import Session
@@ -48,12 +48,23 @@ def _forget(held: Vault, origin: Origin, asked: str | None) -> int:
     flight.forget_refusal(held.place, origin)
     for row, session in zip(rows, sessions, strict=True):
         say.result(f"forgot {row.account} at {origin.netloc}{row.base}")
-        if session:
+        if session and session.lent:
+            _leave(origin, session)
+        elif session:
             _end(session, _secret(origin, session))
+            _take_back(held, origin, session)
     if all(gone) or not held.keychain:
         return 0
     say.line(f"{held.keychain.name} still has that sign-in, under the name {origin.hidden}: remove it there")
     return 1
+
+
+def _leave(origin: Origin, session: Session) -> None:
+    """Coder has lent this one, and still has it."""
+    coder = parse(session.token_url)
+    where = f"the Coder at {coder.origin.netloc}" if coder else "Coder"
+    say.result(f"nothing is revoked: {where} keeps that token, and gives it to this workspace again")
+    say.result(f"to have none from it: git config --global credential.{origin.url}.forgeCoder never")
 
 
 def _secret(origin: Origin, session: Session) -> Secret | None:
@@ -65,6 +76,22 @@ def _secret(origin: Origin, session: Session) -> Secret | None:
     except ForgeError:  # what is set cannot be used
         return None
     return forge.client_secret if forge else None
+
+
+def _take_back(held: Vault, origin: Origin, session: Session) -> None:
+    """End a client that this machine has registered at the sign-in, unless another account is signed in by it. With the
+    session goes what it takes to end it, and a secret without which it is of no use."""
+    own = session.own()
+    others = (held.session(origin, row.base, row.account) for row in held.rows(origin, None))
+    if own is None or own.token is None or any(other and other.client_id == session.client_id for other in others):
+        return
+    if not registration.take_back(own):
+        say.line("the client that this machine has registered there could not be deleted")
+        return
+    say.result("the client that this machine had registered there is deleted")
+    url = origin.url + session.base
+    if machine.kept(url, "oauthClientId") == session.client_id:
+        machine.drop(url)
 
 
 def _end(session: Session, secret: Secret | None) -> None:

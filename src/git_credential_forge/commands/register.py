@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import os
-import re
 import shlex
 
 from git_credential_forge import ask, commands, daemon, identify, keychain, machine, recognise, say, settings
 from git_credential_forge import surroundings as around
-from git_credential_forge.commands import by_hand, own
+from git_credential_forge.commands import as_owner, by_hand, own
 from git_credential_forge.commands.login import origin_of, request_for
 from git_credential_forge.errand import Errand, address, base_of
 from git_credential_forge.errors import ForgeError, RefusedError
@@ -19,16 +17,10 @@ from git_credential_forge.oauth.registration import Client
 from git_credential_forge.origin import Url
 from git_credential_forge.recognise import Forge
 from git_credential_forge.secret import Secret
+from git_credential_forge.session import Session
 from git_credential_forge.vault import Vault
 
-
-def _host() -> str:
-    """The name of this machine, as people know it."""
-    name = re.sub(r"[^A-Za-z0-9_-]+", "-", os.uname().nodename.partition(".")[0])[:63].strip("-")
-    return name or "this computer"
-
-
-_NAME = f"git-credential-forge on {_host()}"
+_NAME = machine.title()
 
 
 def register_options(parser: argparse.ArgumentParser) -> None:
@@ -36,6 +28,7 @@ def register_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("where", metavar="URL", help="the forge")
     parser.add_argument("--yes", action="store_true", help="create an application of your own without a question")
     parser.add_argument("--name", default=_NAME, help="what to call it (%(default)s)")
+    parser.add_argument("--as-owner", action="store_true", help="create it by the session token of a Coder's owner")
     parser.add_argument("--client-id", metavar="ID", help="one that you have; without a terminal, else read from stdin")
     commands.add_vault_options(parser)
 
@@ -56,12 +49,16 @@ def register(options: argparse.Namespace) -> int:
     forge, described = _recognise(errand)
     name = say.clean(options.name)
     # Not with another origin's tokens: those of the shared application may do all that the person may there.
-    shared = forge.kind.own_applications if not described else None
+    shared = forge.kind.own_applications if not described and not options.as_owner else None
     if options.client_id is None and shared and own.known_there(forge):
         again = f"git credential-forge register {forge.url}" + ("" if name == _NAME else f" --name {shlex.quote(name)}")
         _report(errand, forge, own.create(errand, forge, name, again, agreed=options.yes))
         return 0
-    if options.client_id is None and forge.registration_url:
+    if forge.kind.registers_at_sign_in and (options.as_owner or forge.registration_url):
+        forge = as_owner.with_own_port(forge)
+    if options.as_owner:
+        client = as_owner.create(forge, name)
+    elif options.client_id is None and forge.registration_url:
         client = registration.register(forge, forge.registration_url, name)
         say.line(f'{forge.name} has registered this program as "{name}"')
     else:
@@ -74,16 +71,44 @@ def register(options: argparse.Namespace) -> int:
 
 def unregister(options: argparse.Namespace) -> int:
     errand = _errand(options)
-    url = _registered(errand)
-    client_id = machine.kept(url, "oauthClientId") or ""
-    deleted = not options.keep_application and own.delete(errand, url, client_id, agreed=options.yes)
-    machine.drop(url)
-    say.result(f"forgot the client id for {url}, which was in {machine.short(machine.path())}")
-    for account in _forget(errand, client_id):
-        say.result(f"forgot {account} at {errand.origin.netloc}, who was signed in by it")
+    url, ours = _registered(errand), _registered_at_sign_in(errand)
+    if url is None and not ours:
+        raise ForgeError(f"register has kept nothing for {errand.origin.url} on this machine")
+    clients = [machine.kept(url, "oauthClientId") or ""] if url else sorted({each.client_id for each in ours})
+    mine = [each for each in ours if each.client_id in clients and each.registration_token]
+    if options.keep_application:
+        deleted = False
+    elif url and not mine:
+        deleted = own.delete(errand, url, clients[0], agreed=options.yes)
+    else:
+        deleted = _take_back(errand, mine)
+    if url:
+        machine.drop(url)
+        say.result(f"forgot the client id for {url}, which was in {machine.short(machine.path())}")
+    for client_id in clients:
+        for account in _forget(errand, client_id):
+            say.result(f"forgot {account} at {errand.origin.netloc}, who was signed in by it")
     if deleted:
         say.result("the application is deleted, and its tokens have ended")
     return 0
+
+
+def _registered_at_sign_in(errand: Errand) -> list[Session]:
+    """The sign-ins whose client this machine has registered with them."""
+    if errand.vault is None:
+        return []
+    rows = errand.vault.rows(errand.origin, None)
+    found = [errand.vault.session(errand.origin, row.base, row.account) for row in rows]
+    return [session for session in found if session and session.own()]
+
+
+def _take_back(errand: Errand, mine: list[Session]) -> bool:
+    """End these clients where they are registered; whether all are gone."""
+    registrations = {session.client_id: session.own() for session in mine}
+    gone = [own is not None and registration.take_back(own) for own in registrations.values()]
+    if not all(gone):
+        say.line(f"the application stays at {errand.origin.netloc}: it could not be deleted now")
+    return all(gone)
 
 
 def _report(errand: Errand, forge: Forge, client_id: str) -> None:
@@ -96,6 +121,8 @@ def _report(errand: Errand, forge: Forge, client_id: str) -> None:
 
 def _values(forge: Forge, client: Client) -> dict[str, str | Secret]:
     values: dict[str, str | Secret] = {"oauthClientId": client.client_id}
+    if forge.kind.registers_at_sign_in and client.redirect != forge.kind.redirect:
+        values["oauthRedirectURL"] = client.redirect
     if client.secret:
         values["oauthClientSecret"] = client.secret
     if forge.kind.own_scopes and forge.scopes == forge.kind.scopes:
@@ -175,14 +202,12 @@ def _demand_tls(errand: Errand) -> None:
 # -- what is kept already ---------------------------------------------------------------------------------
 
 
-def _registered(errand: Errand) -> str:
+def _registered(errand: Errand) -> str | None:
     """The address, of those that something is kept for, that the person means."""
     wanted = errand.origin.url
     paths = (url.removeprefix(wanted) for url in machine.registered() if f"{url}/".startswith(f"{wanted}/"))
     fitting = [path for path in paths if not path or recognise.covers(path, errand.request.path)]
-    if not fitting:
-        raise ForgeError(f"register has kept nothing for {wanted} on this machine")
-    return wanted + max(fitting, key=len)
+    return wanted + max(fitting, key=len) if fitting else None
 
 
 def _forget(errand: Errand, client_id: str) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import time
 
 from git_credential_forge import commands, daemon, forges, index, keychain, say, settings
@@ -30,12 +29,11 @@ def status(options: argparse.Namespace) -> int:
             if session or kept_in:
                 found.append((origin, row, session, kept_in))
     if options.json:
-        for line in json.dumps({"version": 1, "sign_ins": [_record(*each) for each in found]}, indent=2).split("\n"):
-            say.result(line)
+        commands.document({"sign_ins": [_record(*each) for each in found]})
     elif not found:
         say.result("not signed in anywhere")
     else:
-        _table([_line(*each) for each in found])
+        commands.table([_line(*each) for each in found])
     return 0
 
 
@@ -51,6 +49,7 @@ def _record(origin: Origin, row: Row, session: Session | None, kept_in: str | No
         "signed_in_until": None if kept_in else row.session_end,
         "kept_in": kept_in,
         "refreshable": session and session.refresh_token is not None,
+        "lent_by_coder": session and session.lent,
     }
 
 
@@ -59,6 +58,9 @@ def _line(origin: Origin, row: Row, session: Session | None, kept_in: str | None
     until = f"kept in {kept_in}" if kept_in else f"signed in until {say.until(row.session_end)}"
     if session is None:
         return where, row.account, "", "", until
+    if session.lent:
+        again = "again" if not session.usable(time.time()) else f"after {say.until(session.expiry - session.margin)}"
+        return where, session.account, "from the Coder workspace", f"to be asked for {again}", ""
     if not session.usable(time.time()):
         access = "token to be renewed"
     elif session.expiry > time.time() + 366 * 86_400:
@@ -71,9 +73,3 @@ def _line(origin: Origin, row: Row, session: Session | None, kept_in: str | None
 
 def _shared(session: Session) -> bool:
     return session.client_id == forges.BY_KEY.get(session.kind, forges.OTHER).client_id
-
-
-def _table(lines: list[tuple[str, ...]]) -> None:
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    for line in lines:
-        say.result("   ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())

@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 from git_credential_forge import say
 from git_credential_forge.errors import AbandonedError, ForgeError, RefusedError, TryElsewhereError, UnreachableError
-from git_credential_forge.oauth import http, page, token, whoami, wire
+from git_credential_forge.oauth import dynamic, http, page, token, whoami, wire
 from git_credential_forge.oauth.browser import Opener
-from git_credential_forge.oauth.loopback import Listener, Redirect
+from git_credential_forge.oauth.loopback import Listener
 from git_credential_forge.oauth.paste import Terminal
 from git_credential_forge.oauth.wire import Attempt, Callback, Refusal, Token
 from git_credential_forge.origin import parse
@@ -35,6 +35,7 @@ class Ways(NamedTuple):
 class Grant(NamedTuple):
     token: Token
     account: str | None  # None where the forge does not say
+    forge: Forge  # as the client that it was granted to
 
 
 def sign_in(
@@ -45,16 +46,16 @@ def sign_in(
 ) -> Grant:
     """Let a person sign in, and get the token.
 
-    1. Listen on this machine. 2. Say what will be seen, and open the browser; give a terminal the address for paste.
-    3. Wait for the answer, which the listener or the terminal brings, and check it. 4. Exchange the code. 5. Ask who
-    it is, and whether `admit` has them (it raises RefusedError). 6. Only then tell the browser that it worked; or,
-    where `then` makes another client of what the first token may do, do all of it for that one, in the same tab.
+    1. Listen on this machine, and register it where that is to be done. 2. Say what will be seen, and open the browser;
+    give a terminal the address for paste. 3. Wait for the answer, which the listener or the terminal brings, and check
+    it. 4. Exchange the code. 5. Ask who it is, and whether `admit` has them (it raises RefusedError). 6. Only then tell
+    the browser that it worked; or, where `then` makes another client of what the first token may do, do all of it for
+    that one, in the same tab.
 
     Raises RefusedError, UnreachableError, TryElsewhereError, AbandonedError. Leaves nothing behind.
     """
     with contextlib.ExitStack() as stack:
-        listener = Listener(redirect(forge.redirect))
-        stack.callback(listener.close)
+        listener, forge = stack.enter_context(dynamic.listening(forge))
         terminal = Terminal.find() if ways.paste else None
         if terminal:  # entered last: it is given back first, before a shell looks at it
             stack.enter_context(terminal)
@@ -80,16 +81,7 @@ def _grant(conversation: _Conversation, callback: Callback, admit: Callable[[str
     say.trace("authorize: token arrived")
     account = whoami.ask(forge, granted)
     admit(account)
-    return Grant(granted, account)
-
-
-def redirect(address: str) -> Redirect:
-    """Take a redirect address apart: this machine only, and http."""
-    parsed = parse(address)
-    if parsed is None or not parsed.origin.loopback or parsed.origin.scheme != "http" or parsed.query:
-        raise TryElsewhereError(f"oauthRedirectURL is not one of this machine's addresses: {say.clean(address)}")
-    port = parsed.origin.port if parsed.origin.netloc != parsed.origin.host else 0
-    return Redirect(parsed.origin.host, port, parsed.path)
+    return Grant(granted, account, forge)
 
 
 class _Conversation:
@@ -241,6 +233,8 @@ class _Conversation:
 def unknown_client(forge: Forge) -> RefusedError:
     shipped = f"the application that {forge.kind.name} usually ships"
     which = shipped if forge.built_in else "the client id that is set for it"
+    if forge.own:
+        which = "the client that this machine has registered, which it was told of a moment ago"
     return RefusedError(f"not signed in to {forge.name}: it does not know {which}", client_id_remedy(forge))
 
 

@@ -74,6 +74,7 @@ class Opener:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
+                env=git.environment(),
                 start_new_session=True,  # not killed with git, and no hold on its terminal
             )
         except OSError:

@@ -19,7 +19,7 @@ from git_credential_forge.recognise import Forge
 LOOK = 0.1  # seconds between looks at git, while we wait for the next poll
 CODES = 12  # in one sign-in: a server whose codes end at once does not fill the screen
 OUTAGE = 500  # and above: nothing is known of a forge whose server fails
-_RUN_OUT = ("expired_token", "token_expired")  # GitHub documents the second
+RUN_OUT = ("expired_token", "token_expired")  # GitHub documents the second
 
 
 class NoCodeError(RefusedError):
@@ -34,8 +34,8 @@ def sign_in(forge: Forge, ways: Ways, admit: Callable[[str | None], None]) -> Gr
     """
     deadline = time.monotonic() + ways.patience
     _address(forge)  # before a terminal is asked for
-    with _screen() as screen:
-        if screen is None:
+    with screen() as shown:
+        if shown is None:
             raise TryElsewhereError(
                 f"not signed in to {forge.name}: no terminal is there to show a code on",
                 f"run: git credential-forge login {forge.url}",
@@ -43,7 +43,7 @@ def sign_in(forge: Forge, ways: Ways, admit: Callable[[str | None], None]) -> Gr
         code, lead = _begin(forge), ""
         say.line(f"signing in to {forge.name}; the page will name the application with the client id {forge.client_id}")
         for _ in range(CODES):
-            _show(screen, code, lead)
+            show(shown, code, lead)
             if ways.browser and not lead:
                 _open(forge, code)
             granted = _poll(forge, code, deadline, ways.gone)
@@ -51,7 +51,7 @@ def sign_in(forge: Forge, ways: Ways, admit: Callable[[str | None], None]) -> Gr
                 authorize.demand_scopes(forge, granted)
                 account = whoami.ask(forge, granted)
                 admit(account)
-                return Grant(granted, account)
+                return Grant(granted, account, forge)
             code, lead = _begin(forge), "that code has run out; "
     raise RefusedError(f"not signed in to {forge.name}: nobody entered one of {CODES} codes in time")
 
@@ -80,10 +80,11 @@ def _begin(forge: Forge) -> DeviceCode:
     raise UnreachableError(message) if status >= OUTAGE else NoCodeError(message)
 
 
-def _show(screen: int, code: DeviceCode, lead: str) -> None:
-    say.on(screen, f"{lead}open {say.clean(code.page)} in any browser and enter {code.user_code}")
+def show(descriptor: int, code: DeviceCode, lead: str) -> None:
+    """Where to enter which code; `lead` goes before."""
+    say.on(descriptor, f"{lead}open {say.clean(code.page)} in any browser and enter {code.user_code}")
     if code.whole_page:
-        say.on(screen, f"or open {say.clean(code.whole_page)}, which has the code in it")
+        say.on(descriptor, f"or open {say.clean(code.whole_page)}, which has the code in it")
 
 
 def _open(forge: Forge, code: DeviceCode) -> None:
@@ -103,7 +104,7 @@ def _poll(forge: Forge, code: DeviceCode, deadline: float, gone: Callable[[], bo
     ends = time.monotonic() + code.lifetime
     form = wire.device_token_form(forge, code)
     while True:
-        _wait(min(time.monotonic() + interval, deadline), gone)
+        wait(min(time.monotonic() + interval, deadline), gone)
         if time.monotonic() >= deadline:
             raise RefusedError(f"not signed in to {forge.name}: nobody entered the code in time")
         try:
@@ -115,7 +116,7 @@ def _poll(forge: Forge, code: DeviceCode, deadline: float, gone: Callable[[], bo
             say.trace("device: token arrived")
             return found
         said = found.error if isinstance(found, Refusal) else "slow_down"
-        if said in _RUN_OUT or time.monotonic() >= ends:
+        if said in RUN_OUT or time.monotonic() >= ends:
             return None
         if said == "slow_down":
             interval += wire.DEVICE_INTERVAL
@@ -123,7 +124,8 @@ def _poll(forge: Forge, code: DeviceCode, deadline: float, gone: Callable[[], bo
             raise _refused(forge, found)
 
 
-def _wait(until: float, gone: Callable[[], bool]) -> None:
+def wait(until: float, gone: Callable[[], bool]) -> None:
+    """Raises AbandonedError as soon as nobody is left who waits with us."""
     while time.monotonic() < until:
         if gone():
             raise AbandonedError
@@ -140,7 +142,7 @@ def _refused(forge: Forge, refusal: Refusal) -> RefusedError:
 
 
 @contextlib.contextmanager
-def _screen() -> Iterator[int | None]:
+def screen() -> Iterator[int | None]:
     """A descriptor of something that a person looks at: standard error, or the terminal where that is none."""
     if os.isatty(2):
         yield 2

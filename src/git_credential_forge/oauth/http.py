@@ -46,6 +46,7 @@ class _Call(NamedTuple):
     largest: int  # bytes
     basic: tuple[str, Secret] | None = None  # a client and its secret, for the header
     json: dict[str, object] | None = None
+    session: Secret | None = None  # a token of Coder's, in a header of its own
 
     @property
     def host(self) -> str:
@@ -59,19 +60,33 @@ def post(
     return _request(_Call("POST", url, form, None, deadline, LARGEST, basic))
 
 
-def post_json(url: str, fields: dict[str, object], *, bearer: Secret | None = None) -> Response:
+def post_json(
+    url: str, fields: dict[str, object], *, bearer: Secret | None = None, session: Secret | None = None
+) -> Response:
     """POST an object as JSON. Raises UnreachableError."""
-    return _request(_Call("POST", url, None, bearer, DEADLINE, LARGEST, json=fields))
+    return _request(_Call("POST", url, None, bearer, DEADLINE, LARGEST, json=fields, session=session))
 
 
-def delete(url: str, *, bearer: Secret) -> Response:
+def put_json(url: str, fields: dict[str, object], *, bearer: Secret) -> Response:
+    """PUT an object as JSON. Raises UnreachableError."""
+    return _request(_Call("PUT", url, None, bearer, DEADLINE, LARGEST, json=fields))
+
+
+def delete(url: str, *, bearer: Secret | None = None, session: Secret | None = None) -> Response:
     """DELETE. Raises UnreachableError."""
-    return _request(_Call("DELETE", url, None, bearer, DEADLINE, LARGEST))
+    return _request(_Call("DELETE", url, None, bearer, DEADLINE, LARGEST, session=session))
 
 
-def get(url: str, *, bearer: Secret | None = None, deadline: float = DEADLINE, largest: int = LARGEST) -> Response:
+def get(
+    url: str,
+    *,
+    bearer: Secret | None = None,
+    session: Secret | None = None,
+    deadline: float = DEADLINE,
+    largest: int = LARGEST,
+) -> Response:
     """GET, with a token or without. Raises UnreachableError."""
-    return _request(_Call("GET", url, None, bearer, deadline, largest))
+    return _request(_Call("GET", url, None, bearer, deadline, largest, session=session))
 
 
 def _request(call: _Call) -> Response:
@@ -109,6 +124,8 @@ def _speak(call: _Call, settings: HttpSettings) -> Response | UnreachableError:
         headers["Authorization"] = f"Bearer {call.bearer.reveal()}"
     if call.basic is not None:
         headers["Authorization"] = _basic(*call.basic)
+    if call.session is not None:
+        headers["Coder-Session-Token"] = call.session.reveal()
     try:
         trusted = _context(settings) if call.url.startswith("https:") else False
     except OSError as error:  # an SSLError is one, with a number of its own

@@ -241,6 +241,8 @@ def _bind(address: str, port: int) -> socket.socket:
         if port:
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a browser's last connection may linger
         bound.bind((address, port))
+        # On Linux only if it had this too. Not before a free one is looked for: that would be none which lingers.
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.listen(CONNECTIONS)
     except OSError:
         bound.close()

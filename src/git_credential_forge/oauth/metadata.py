@@ -9,7 +9,7 @@ from git_credential_forge import say
 from git_credential_forge.errors import RefusedError, UnreachableError
 from git_credential_forge.oauth import http
 from git_credential_forge.origin import Origin, Url, parse
-from git_credential_forge.recognise import Metadata
+from git_credential_forge.recognise import Metadata, kind_by_metadata
 
 DEADLINE = 5.0  # seconds: it is asked before a person sees anything
 LARGEST = 1 << 18  # bytes
@@ -34,7 +34,20 @@ def discover(origin: Origin, base: str, *, wanted: bool) -> Metadata | None:
     first, status = _fetch(origin, base, f"{origin.url}{base}/.well-known/openid-configuration")
     if first or not (wanted or status == 200):  # noqa: PLR2004
         return first
-    return _fetch(origin, base, f"{origin.url}/.well-known/oauth-authorization-server{base}")[0]
+    found = _fetch(origin, base, f"{origin.url}/.well-known/oauth-authorization-server{base}")[0]
+    if found and kind_by_metadata(found).wants_resource:
+        url = f"{origin.url}/.well-known/oauth-protected-resource{base}"
+        return found._replace(resource=_resource(_object(http.get(url, deadline=DEADLINE, largest=LARGEST)), origin))
+    return found
+
+
+def _resource(found: dict[str, object], origin: Origin) -> str | None:
+    """What a protected resource calls itself (RFC 9728, section 2), if that is of this origin."""
+    said = found.get("resource")
+    about = parse(said) if isinstance(said, str) else None
+    if about is None or about.origin != origin or not _BASE.fullmatch(about.path.rstrip("/")):
+        return None
+    return str(said)
 
 
 def discover_resource(origin: Origin, url: str) -> Metadata | None:
@@ -46,10 +59,9 @@ def discover_resource(origin: Origin, url: str) -> Metadata | None:
         return None
     found = _object(http.get(url, deadline=DEADLINE, largest=LARGEST))
     servers = found.get("authorization_servers")
-    resource = found.get("resource")
     server = parse(servers[0]) if isinstance(servers, list) and servers and isinstance(servers[0], str) else None
-    about = parse(resource) if isinstance(resource, str) else None
-    if server is None or about is None or about.origin != origin or not _BASE.fullmatch(about.path.rstrip("/")):
+    resource = _resource(found, origin)
+    if server is None or resource is None:
         return None
     if server.origin != origin:
         raise ElsewhereError(
@@ -58,7 +70,7 @@ def discover_resource(origin: Origin, url: str) -> Metadata | None:
             server,
         )
     described = discover(origin, server.path.rstrip("/"), wanted=True)
-    return described._replace(resource=str(resource)) if described else None
+    return described._replace(resource=resource) if described else None
 
 
 def challenges(origin: Origin, path: str | None) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from git_credential_forge import say
 from git_credential_forge.errors import RefusedError
-from git_credential_forge.oauth import authorize, device
+from git_credential_forge.oauth import authorize, device, dynamic
 from git_credential_forge.oauth.authorize import Grant, Ways
 from git_credential_forge.recognise import Forge
 from git_credential_forge.settings import Settings
@@ -25,7 +25,9 @@ def sign_in(
 ) -> Grant:
     """A grant for a forge, from a person; with `then`, which goes on with it, by browser or paste alone. Raises what
     `authorize.sign_in` raises."""
-    if forge.client_id is None:
+    if forge.client_id is None and forge.kind.registers_at_sign_in and not dynamic.possible(forge):
+        raise dynamic.unregistrable(forge)
+    if forge.client_id is None and not dynamic.possible(forge):
         raise RefusedError(
             f"{forge.name} needs a client id of its own",
             authorize.client_id_remedy(forge),

@@ -13,7 +13,8 @@ from git_credential_forge import say
 from git_credential_forge.errors import RefusedError, UnreachableError
 from git_credential_forge.oauth import http
 from git_credential_forge.oauth.http import Response
-from git_credential_forge.recognise import Forge
+from git_credential_forge.origin import parse
+from git_credential_forge.recognise import Forge, Registration
 from git_credential_forge.secret import Secret
 
 ID = re.compile(r"[\x21-\x7e]{1,512}")  # VSCHAR of RFC 6749, appendix A, without the space; ids of 90 have been seen
@@ -26,6 +27,8 @@ class Client(NamedTuple):
     client_id: str
     secret: Secret | None
     redirect: str
+    url: str | None = None  # where the registration is changed or taken back (RFC 7592)
+    token: Secret | None = None  # and with what
 
 
 class Application(NamedTuple):
@@ -44,17 +47,7 @@ class Application(NamedTuple):
 
 def register(forge: Forge, url: str, name: str) -> Client:
     """Register a client by itself (RFC 7591, section 3). Raises RefusedError, UnreachableError."""
-    wanted: dict[str, object] = {
-        "client_name": name,
-        "application_type": "native",  # OpenID's servers take it for a web application else, and a port for another
-        "redirect_uris": [forge.redirect],
-        "grant_types": ["authorization_code", "refresh_token"],
-        "response_types": ["code"],
-        "token_endpoint_auth_method": "none",
-    }
-    if forge.scopes:
-        wanted["scope"] = forge.scopes
-    answer = http.post_json(url, wanted)
+    answer = http.post_json(url, _wanted(forge, name))
     found = _json(answer)
     if not isinstance(found, dict) or answer.status not in (200, 201):
         raise _refused(forge, answer, found, "register an application")
@@ -68,7 +61,55 @@ def register(forge: Forge, url: str, name: str) -> Client:
         raise _useless(forge, f"it did not take the redirect address {forge.redirect}")
     if not isinstance(granted, str) or not set(forge.scopes.split()) <= set(granted.split()):
         raise _useless(forge, f"it did not take the scopes {forge.scopes}")
-    return Client(client_id, Secret(secret) if secret else None, forge.redirect)
+    manage = _managed(found, url)
+    return Client(client_id, Secret(secret) if secret else None, forge.redirect, *(manage or (None, None)))
+
+
+def _wanted(forge: Forge, name: str) -> dict[str, object]:
+    wanted: dict[str, object] = {
+        "client_name": name,
+        "application_type": "native",  # OpenID's servers take it for a web application else, and a port for another
+        "redirect_uris": [forge.redirect],
+        "grant_types": ["authorization_code", "refresh_token"],
+        "response_types": ["code"],
+        "token_endpoint_auth_method": "none",
+    }
+    return {**wanted, **({"scope": forge.scopes} if forge.scopes else {})}
+
+
+def _managed(found: dict[str, object], url: str) -> tuple[str, Secret] | None:
+    """Where and with what a registration is managed. One at another origin than where it was made is not used."""
+    where, token = found.get("registration_client_uri"), found.get("registration_access_token")
+    there, here = parse(where) if isinstance(where, str) else None, parse(url)
+    if not (there and here and there.origin == here.origin and isinstance(token, str) and SECRET.fullmatch(token)):
+        return None
+    return str(where), Secret(token)
+
+
+def move(forge: Forge, own: Registration, name: str) -> bool:
+    """Give a client the redirect address of `forge` (RFC 7592, section 2.2), and no other; whether it has it now. The
+    token stays the one that it was made with: what the Coder of 2025 answers here is no token. Raises
+    UnreachableError."""
+    if own.url is None or own.token is None:
+        return False
+    answer = http.put_json(own.url, {"client_id": forge.client_id, **_wanted(forge, name)}, bearer=own.token)
+    found = _json(answer)
+    moved = isinstance(found, dict) and found.get("redirect_uris") == [forge.redirect]
+    say.trace(f"registration: HTTP {answer.status} for another redirect address")
+    return answer.status == 200 and moved  # noqa: PLR2004
+
+
+def take_back(own: Registration) -> bool:
+    """End a client (RFC 7592, section 2.3), and what was granted to it; whether it is gone."""
+    if own.url is None or own.token is None:
+        return False
+    try:
+        answer = http.delete(own.url, bearer=own.token)
+    except UnreachableError as error:
+        say.trace(f"registration: {error.message}")
+        return False
+    say.trace(f"registration: HTTP {answer.status} for taking it back")
+    return answer.status in (204, 401, 404)  # the last two: it is gone already
 
 
 def applications(forge: Forge, token: Secret) -> list[Application]:

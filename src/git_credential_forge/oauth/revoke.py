@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlencode
+
 from git_credential_forge import say
 from git_credential_forge.errors import UnreachableError
+from git_credential_forge.forges import BY_KEY, OTHER
 from git_credential_forge.oauth import http
 from git_credential_forge.secret import Secret
 from git_credential_forge.session import Session
@@ -12,6 +15,8 @@ from git_credential_forge.session import Session
 def revoke(session: Session, client_secret: Secret | None) -> str | None:
     """Why the tokens may live on; None when they are ended. The refresh token goes first: with it, most servers end
     what was made from it; where the access token then is unknown, that is a success (section 2.2)."""
+    if session.revoke_url is None and BY_KEY.get(session.kind, OTHER).deletes_tokens:
+        return _delete(session)
     if session.revoke_url is None:
         return "this forge cannot revoke it by a call"
     tokens = [("refresh_token", session.refresh_token), ("access_token", session.access_token)]
@@ -30,3 +35,16 @@ def revoke(session: Session, client_secret: Secret | None) -> str | None:
             say.trace(f"revoke: HTTP {answer.status} for the {hint}")
             return f"the forge did not revoke it (HTTP {answer.status})"
     return None
+
+
+def _delete(session: Session) -> str | None:
+    """All that this person has by this client. It takes an access token that lives."""
+    url = f"{session.token_url}?{urlencode({'client_id': session.client_id})}"
+    try:
+        answer = http.delete(url, bearer=session.access_token)
+    except UnreachableError as error:
+        return error.message
+    if answer.status == 204:  # noqa: PLR2004
+        return None
+    say.trace(f"revoke: HTTP {answer.status}")
+    return f"the forge did not revoke it (HTTP {answer.status})"

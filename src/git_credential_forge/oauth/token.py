@@ -20,10 +20,11 @@ def ask(forge: Forge, form: dict[str, str], *, deadline: float = http.DEADLINE) 
     """What the token endpoint answers. Raises UnreachableError.
 
     A client's secret goes into the body, as Coder wants it, or into the header, as the metadata or the configuration
-    says. A server that does not take the one is asked in the other way: it looks at the client before the grant.
+    says. A server that does not take the one is asked in the other way: it looks at the client before the grant. Not
+    for a client that was registered by itself: there its metadata is known.
     """
     outcome = _ask(forge, form, in_header=forge.secret_in_header, deadline=deadline)
-    if forge.client_secret and isinstance(outcome.found, Refusal) and outcome.found.dead_client:
+    if forge.client_secret and not forge.own and isinstance(outcome.found, Refusal) and outcome.found.dead_client:
         other = _ask(forge, form, in_header=not forge.secret_in_header, deadline=deadline)
         return outcome if isinstance(other.found, Refusal) and other.found.dead_client else other
     return outcome

@@ -1,0 +1,1 @@
+"""Coder: where it holds the tokens of other forges, and gives or manages them."""

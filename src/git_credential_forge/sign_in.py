@@ -83,7 +83,7 @@ def _as_before(forge: Forge, held: Session | None) -> Forge:
     """The forge with the client that this machine has registered there before: that of the session which did not go
     on, or one without a secret, which is kept where `register` keeps what it gets."""
     own = held.own() if held else None
-    if held and own and forge.client_id in (None, held.client_id):
+    if held and own and held.token_url == forge.token_url and forge.client_id in (None, held.client_id):
         return forge._replace(client_id=held.client_id, client_secret=held.client_secret, own=own)
     if forge.kind.registers_at_sign_in and forge.client_id and forge.client_secret is None:
         from git_credential_forge import machine

@@ -247,7 +247,7 @@ def test_a_token_of_another_origin_s(
     assert [request.target for request in server.asked if request.header("Authorization")] == []
     assert {request.target.partition("?")[0] for request in server.asked} <= {
         well_known, "/.well-known/openid-configuration", "/.well-known/oauth-authorization-server",
-        "/a/b.git/info/refs",
+        "/a/b.git/info/refs", "/api/v2/buildinfo",
     }  # fmt: skip
     sent = [request.target.partition("?")[0] for request in other.asked if request.header("Authorization")]
     assert sent == ([] if by == "metadata" else ["/api/v1/user", *["/api/v1/user/applications/oauth2"] * 2])

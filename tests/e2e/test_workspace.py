@@ -16,6 +16,7 @@ from tests.support.forge import Forge
 from tests.support.gentle_browser import GentleBrowser
 from tests.support.httpserver import Answer, HttpServer
 from tests.support.keychain import Keychain
+from tests.support.memory import save, sign_in
 from tests.support.person import Done, Person
 from tests.support.programs import traced
 from tests.support.signing_in import NAMED, answer_of
@@ -225,16 +226,50 @@ def test_the_token_in_a_variable(person: Person, coder: Coder, forge: Forge, tmp
 
 
 def test_paths(workspace: Workspace) -> None:
-    """With useHttpPath Coder is told the path, and what it gives is for that repository alone."""
+    """With useHttpPath what Coder gives is for the whole host all the same, and it is asked once."""
     workspace.set("useHttpPath", "true")
-    first = workspace.link()
-    for _ in range(2):
-        assert answer_of(workspace.get("path=alice/demo.git"))["password"] == first
-    second = workspace.link()
-    assert answer_of(workspace.get("path=alice/a b.git"))["password"] == second
-    assert answer_of(workspace.get("path=alice/demo.git"))["password"] == first
-    url = workspace.forge.url
-    assert workspace.asked() == [{"match": f"{url}/alice/demo.git"}, {"match": f"{url}/alice/a%20b.git"}]
+    token = workspace.link()
+    for path in ("alice/demo.git", "alice/a b.git"):
+        assert answer_of(workspace.get(f"path={path}"))["password"] == token
+    assert workspace.asked() == [{"match": workspace.forge.url}]
+
+
+def test_a_path_that_looks_like_a_host(workspace: Workspace) -> None:
+    """A deployment's pattern need not be bound to the host: a path with the forge's name in it, at another host, is not
+    shown to Coder, and no token goes there."""
+    workspace.set("useHttpPath", "true")
+    host = workspace.forge.host
+    workspace.coder.add("loose", match=re.escape(host))
+    workspace.coder.link("loose", workspace.link())
+    asked = f"protocol=https\nhost=evil.example\npath={host}/x.git\n\n"
+    assert workspace.person.git("credential-forge", "get", given=asked, CI="1") == (0, "", "")
+    assert workspace.asked() == [{"match": "https://evil.example"}]
+
+
+def test_a_sign_in_of_ones_own_is_not_written_over(workspace: Workspace, installed: Path) -> None:
+    """A lent token that comes under the name of somebody who has signed in themselves is given, and not kept there."""
+    workspace.link()
+    lent = answer_of(workspace.get("username=bob"))["password"]
+    save(installed, workspace.person.environment, sign_in(workspace.forge.host, "alice", "alice-s-own"))
+    erased = f"protocol=https\nhost={workspace.forge.host}\nusername=bob\npassword={lent}\n\n"
+    assert workspace.person.git("credential-forge", "erase", given=erased) == (0, "", "")
+    workspace.set("oauthDefaultUserName", "alice")
+    assert answer_of(workspace.get())["password"] == lent
+    assert answer_of(workspace.get("username=alice"))["password"] == "alice-s-own"
+
+
+def test_never_from_now_on(workspace: Workspace) -> None:
+    """With `forgeCoder = never` what was lent before stands in nobody's way: a token that git has us keep is given."""
+    lent = workspace.link()
+    name = answer_of(workspace.get())["username"]
+    where = f"protocol=https\nhost={workspace.forge.host}\n"
+    erased = f"{where}username={name}\npassword={lent}\n\n"
+    assert workspace.person.git("credential-forge", "erase", given=erased) == (0, "", "")
+    workspace.set("forgeCoder", "never")
+    workspace.person.git("credential-forge", "get", given=f"{where}\n", CI="1")
+    approved = f"{where}username=carol\npassword=carols\n\n"
+    assert workspace.person.git("credential", "approve", given=approved) == (0, "", "")
+    assert answer_of(workspace.get())["username"] == "carol"
 
 
 # Refused by the forge.

@@ -420,13 +420,19 @@ def _news(after: tuple[dict[str, bytes], object], before: tuple[dict[str, bytes]
 
 
 STATES = (
-    *("two", "answer ended"),
+    "two",
     *(
         pytest.param(state, marks=pytest.mark.slow)
-        for state in ("nothing", "foreign", "one", "other spellings", "below a path", "below a path and above", "due")
+        for state in (
+            *("nothing", "foreign", "one", "answer ended"),
+            *("other spellings", "below a path", "below a path and above", "due"),
+        )
     ),
 )
-DAMAGED = ("no names", "names without line end", "names: garbage", "names: cut", "socket gone")
+DAMAGED = (
+    *("names: garbage", "socket gone"),
+    *(pytest.param(state, marks=pytest.mark.slow) for state in ("no names", "names without line end", "names: cut")),
+)
 FEW = ("hit", "path", "username bob", "username carol", "username oauth2", "capabilities", "our token", "bob's token")
 
 
@@ -512,7 +518,7 @@ def signed(request: pytest.FixtureRequest, installed: Path, environment: dict[st
 
 
 @pytest.mark.parametrize("host", SPELT)
-@pytest.mark.parametrize("protocol", ["https", "http"])
+@pytest.mark.parametrize("protocol", ["https", pytest.param("http", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("user", [(), ("username=alice",), ("username=alice", "password=known")])
 def test_git_is_given_nothing_for_a_hidden_host(
     signed: Signed, protocol: str, host: str, user: tuple[str, ...]

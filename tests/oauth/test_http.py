@@ -582,6 +582,14 @@ def test_proxy(
     assert between.seen[2:] == [f"GET {server.url}/plain HTTP/1.1"] * used
 
 
+def test_no_proxy_reads_a_token_of_coder_s(server: Server, proxy: tuple[Proxy, str], config: Path) -> None:
+    """On this machine plain http will do, because nobody is between; so nobody is put there."""
+    between, netloc = proxy
+    config.write_text(f"[http]\n\tproxy = http://{netloc}\n")
+    assert http.get(f"{server.url}/api", session=Secret("hush")).body == OK.body
+    assert between.seen == []
+
+
 def test_proxy_with_a_password(secure: Server, ca_file: str, proxy: tuple[Proxy, str], config: Path) -> None:
     """It is for the proxy, and the forge does not see it."""
     between, netloc = proxy

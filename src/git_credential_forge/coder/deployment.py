@@ -65,7 +65,7 @@ def _meant(given: str | None, held: Vault) -> Deployment:
     for address, source in ((os.environ.get("CODER_URL"), "CODER_URL"), (_read("url"), _file("url"))):
         if address:
             return _demand(address, source)
-    ours = [Deployment(origin, session.base) for origin, session in _sign_ins(held)]
+    ours = list(dict.fromkeys(Deployment(origin, session.base) for origin, session in _sign_ins(held)))
     if len(ours) == 1:
         return ours[0]
     if ours:

@@ -21,7 +21,7 @@ PAUSES = (0.25, 10.0)  # seconds after the first failure, and at most: each paus
 HELD = 1.0  # seconds: what lasted so long was held open, and then cut on its way; it is asked again at once
 
 
-def wait(who: Agent, whom: Forge, match: str, unlinked: Unlinked, errand: Errand) -> Linked:
+def wait(who: Agent, whom: Forge, unlinked: Unlinked, errand: Errand) -> Linked:
     """Show the page, and ask until there is a token. Raises RefusedError, AbandonedError."""
     opener = _open(whom, unlinked, errand, who)
     ends = time.monotonic() + errand.settings.sign_in_timeout
@@ -40,7 +40,7 @@ def wait(who: Agent, whom: Forge, match: str, unlinked: Unlinked, errand: Errand
 
     while time.monotonic() < ends:
         began, found = time.monotonic(), list[Verdict]()
-        http.in_background(functools.partial(_listen, who, match, found))
+        http.in_background(functools.partial(_listen, who, errand.origin.url, found))
         _until(lambda found=found: bool(found), ends, tend)  # type: ignore[misc]
         verdict = found[0] if found else None
         if isinstance(verdict, Linked):

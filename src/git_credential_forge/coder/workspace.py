@@ -1,7 +1,8 @@
 """In a Coder workspace: a token that Coder has of the forge, before a person is asked to sign in there.
 
 One process asks for an origin, the others take what it got. The token is kept for a minute, because nobody says when
-it ends; then Coder is asked again, which tests it at the forge, and refreshes it.
+it ends; then Coder is asked again, which tests it at the forge, and refreshes it. It is asked for the host alone: who
+makes a repository's address chooses its path, and a deployment's patterns need not be bound to the host.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import time
 from typing import TYPE_CHECKING
 
 from git_credential_forge import flight, fulfil, recognise, say, session, sign_in
-from git_credential_forge.errand import Errand, address
+from git_credential_forge.errand import Errand
 from git_credential_forge.errors import ForgeError, RefusedError, TerminatedError
 from git_credential_forge.forges import CODER_WORKSPACE
 from git_credential_forge.fulfil import Got
@@ -40,18 +41,17 @@ def get(errand: Errand, held: Session | None) -> Got | None:
             return got
         from git_credential_forge.coder import agent
 
-        match = address(origin, errand.request._replace(username=None))
         try:
             who = agent.find()
         except ForgeError as error:
             _pass_over(errand, agent.Failed(error.message), held)
             return None
-        verdict = agent.ask(who, match)
+        verdict = agent.ask(who, origin.url)
         if isinstance(verdict, agent.Linked):
-            return _take(errand, _forge(errand, who.url(match)), verdict, held)
+            return _take(errand, _forge(errand, who), verdict, held)
         _pass_over(errand, verdict, held)
     if isinstance(verdict, agent.Unlinked) and errand.surroundings.interactive:
-        return _link(errand, who, match, verdict)
+        return _link(errand, who, verdict)
     return None
 
 
@@ -72,12 +72,12 @@ def _pass_over(errand: Errand, verdict: Unlinked | NoProvider | Failed, held: Se
         flight.put_off_for(place, _nothing(errand), errand.settings.quiet_period)
 
 
-def _link(errand: Errand, who: Agent, match: str, unlinked: Unlinked) -> Got:
+def _link(errand: Errand, who: Agent, unlinked: Unlinked) -> Got:
     """One process shows the page and waits for the person; who waited for it takes what it got, or shares its
     refusal. For a while after one nobody waits again, but Coder is asked each time: the link may be there."""
     from git_credential_forge.coder import invite
 
-    whom, place = _forge(errand, who.url(match)), errand.vault.place if errand.vault else None
+    whom, place = _forge(errand, who), errand.vault.place if errand.vault else None
     since, name = time.time() - errand.settings.quiet_period, _name(errand)
     told = flight.refusal(place, whom, 0, since, name)
     if told:
@@ -98,7 +98,7 @@ def _link(errand: Errand, who: Agent, match: str, unlinked: Unlinked) -> Got:
         if not mine:
             raise invite.refused(whom, f"nobody linked it within {patience} s", unlinked)
         try:
-            linked = invite.wait(who, whom, match, unlinked, errand)
+            linked = invite.wait(who, whom, unlinked, errand)
         except TerminatedError:
             raise  # no word of the person's: who waits takes over
         except RefusedError as error:
@@ -133,18 +133,18 @@ def _take(errand: Errand, whom: Forge, linked: Linked, held: Session | None) -> 
     if again and request.refused is not None:
         fulfil.doubt(errand.surroundings, whom.name, whom.url, fresh.who)
     row = vault.row(origin, whom.scope, account) if vault else None
-    if vault and not (row and row.kept):  # a sign-in in a keychain that does not open now is not written over
+    # A sign-in of the person's own is not written over, nor one in a keychain that does not open now.
+    own = previous is not None and not previous.lent and (held is None or held.account != account)
+    if vault and not own and not (row and row.kept):
         fulfil.keep(vault, origin, fresh)
         sign_in.make_room(vault, origin, fresh, request.asked)
     return Got(fresh.answer(), minted=True)
 
 
-def _forge(errand: Errand, url: str) -> Forge:
-    """The forge as Coder has it. Where git says paths, Coder may have different tokens for them: then it is that
-    repository alone."""
-    base = "/" + errand.request.path.strip("/") if errand.request.path else ""
-    found = Metadata(None, url, url)
-    return recognise.build(CODER_WORKSPACE, errand.origin, base, Settings(), found, certain=True)
+def _forge(errand: Errand, who: Agent) -> Forge:
+    """The forge as Coder has it: the whole host."""
+    url = who.url(errand.origin.url)
+    return recognise.build(CODER_WORKSPACE, errand.origin, "", Settings(), Metadata(None, url, url), certain=True)
 
 
 def _name(errand: Errand) -> str:
@@ -152,10 +152,5 @@ def _name(errand: Errand) -> str:
 
 
 def _nothing(errand: Errand) -> str:
-    """The file that remembers for a while that Coder gives nothing for this address."""
-    name = f"no-{_name(errand)}"
-    if not errand.request.path:
-        return name
-    import hashlib
-
-    return f"{name}-{hashlib.sha256(errand.request.path.encode('utf-8', 'surrogateescape')).hexdigest()[:16]}"
+    """The file that remembers for a while that Coder gives nothing for this host."""
+    return f"no-{_name(errand)}"

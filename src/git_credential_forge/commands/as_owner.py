@@ -28,6 +28,8 @@ def create(forge: Forge, name: str) -> Client:
     """1. Find the owner's session token. 2. Create application and secret. Raises ForgeError."""
     if forge.kind is not CODER:
         raise ForgeError(f"--as-owner is for a Coder, and {forge.name} is none")
+    if not forge.token_url.startswith(f"{forge.origin.url}{forge.base}/"):
+        raise ForgeError(f"--as-owner is for the Coder itself, and {forge.name} leaves the sign-in to another server")
     there = Deployment(forge.origin, forge.base)
     access = deployment.by_environment(there)
     token, source = (access.token, access.source) if access else _typed(there)

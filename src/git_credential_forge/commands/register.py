@@ -75,10 +75,10 @@ def unregister(options: argparse.Namespace) -> int:
     if url is None and not ours:
         raise ForgeError(f"register has kept nothing for {errand.origin.url} on this machine")
     clients = [machine.kept(url, "oauthClientId") or ""] if url else sorted({each.client_id for each in ours})
-    mine = [each for each in ours if each.client_id in clients and each.registration_token]
+    mine = [each for each in ours if each.client_id in clients]
     if options.keep_application:
         deleted = False
-    elif url and not mine:
+    elif url and not any(each.registration_token for each in mine):
         deleted = own.delete(errand, url, clients[0], agreed=options.yes)
     else:
         deleted = _take_back(errand, mine)
@@ -97,7 +97,8 @@ def _registered_at_sign_in(errand: Errand) -> list[Session]:
     """The sign-ins whose client this machine has registered with them."""
     if errand.vault is None:
         return []
-    rows = errand.vault.rows(errand.origin, None)
+    path = errand.request.path
+    rows = [row for row in errand.vault.rows(errand.origin, None) if not path or recognise.covers(row.base, path)]
     found = [errand.vault.session(errand.origin, row.base, row.account) for row in rows]
     return [session for session in found if session and session.own()]
 

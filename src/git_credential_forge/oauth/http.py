@@ -72,9 +72,11 @@ def put_json(url: str, fields: dict[str, object], *, bearer: Secret) -> Response
     return _request(_Call("PUT", url, None, bearer, DEADLINE, LARGEST, json=fields))
 
 
-def delete(url: str, *, bearer: Secret | None = None, session: Secret | None = None) -> Response:
+def delete(
+    url: str, *, bearer: Secret | None = None, session: Secret | None = None, deadline: float = DEADLINE
+) -> Response:
     """DELETE. Raises UnreachableError."""
-    return _request(_Call("DELETE", url, None, bearer, DEADLINE, LARGEST, session=session))
+    return _request(_Call("DELETE", url, None, bearer, deadline, LARGEST, session=session))
 
 
 def get(
@@ -91,6 +93,8 @@ def get(
 
 def _request(call: _Call) -> Response:
     settings = read_http(call.url)
+    if call.session is not None and call.url.startswith("http:"):  # on this machine: no proxy is to read the token
+        settings = settings._replace(proxy=None)
     outcome: list[Response | UnreachableError] = []
     say.trace(f"http: {call.method} to {call.host}")
 

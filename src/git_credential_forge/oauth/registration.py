@@ -19,6 +19,7 @@ from git_credential_forge.secret import Secret
 
 ID = re.compile(r"[\x21-\x7e]{1,512}")  # VSCHAR of RFC 6749, appendix A, without the space; ids of 90 have been seen
 SECRET = re.compile(r"[\x21-\x7e]{1,4096}")
+TAKE_BACK = 2.0  # seconds: it is also done on Ctrl-C
 _PAGES = 20  # of applications, as a bound
 _PAGE = 50  # applications: the most that Gitea gives at once
 
@@ -104,12 +105,13 @@ def take_back(own: Registration) -> bool:
     if own.url is None or own.token is None:
         return False
     try:
-        answer = http.delete(own.url, bearer=own.token)
+        answer = http.delete(own.url, bearer=own.token, deadline=TAKE_BACK)
     except UnreachableError as error:
         say.trace(f"registration: {error.message}")
         return False
     say.trace(f"registration: HTTP {answer.status} for taking it back")
-    return answer.status in (204, 401, 404)  # the last two: it is gone already
+    gone = answer.status in (401, 404) and "html" not in answer.content_type.lower()  # already; or a login in front
+    return answer.status == 204 or gone  # noqa: PLR2004
 
 
 def applications(forge: Forge, token: Secret) -> list[Application]:

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from tests.support import fixed_port
 from tests.support.browser import Browser
 from tests.support.coder import Coder
 from tests.support.coder_clients import Client
@@ -405,7 +406,7 @@ def test_registration_is_off(alone: Person, generation: int) -> None:
 @pytest.mark.parametrize("generation", [2025, 2026])
 def test_by_hand(alone: Person, generation: int, browser: GentleBrowser) -> None:
     """… and with what it says to set, a sign-in works."""
-    with Coder(generation, registration=False) as coder:
+    with fixed_port.turn(), Coder(generation, registration=False) as coder:
         secret = coder.note("client_secret", "coder_aaaaaaaaaa_" + "b" * 40)
         coder.clients["an-id"] = Client("by hand", ["http://127.0.0.1:34106/"], secret, False, "")
         for key, value in (("oauthClientId", "an-id"), ("oauthClientSecret", secret)):

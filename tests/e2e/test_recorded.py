@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import httpx
 import pytest
 
+from tests.support import fixed_port
 from tests.support.gentle_browser import GentleBrowser
 from tests.support.person import Person, wait_until
 from tests.support.recorded import CLIENT, SECRET, Recorded, read
@@ -73,7 +75,11 @@ class Site(NamedTuple):
 @pytest.fixture
 def site(name: str, home: Path, installed: Path, tmp_path: Path) -> Iterator[Site]:
     record = read(name)
-    with Recorded(record, tmp_path) as forge, GentleBrowser("alice", "unused") as browser:
+    with contextlib.ExitStack() as stack:
+        if name == "bitbucket-dc":
+            stack.enter_context(fixed_port.turn())
+        forge = stack.enter_context(Recorded(record, tmp_path))
+        browser = stack.enter_context(GentleBrowser("alice", "unused"))
         if name in ELSEWHERE:
             key, elsewhere = ELSEWHERE[name]
             installed = with_moved(installed, tmp_path / "bin", key, forge.host, *elsewhere)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import select
 import signal
 import subprocess
 
@@ -26,10 +27,12 @@ def find(program: str) -> str | None:
 
 def run(*arguments: str, given: bytes = b"", detached: bool = False) -> tuple[int, bytes]:
     """Exit status and standard output of git. Its standard error is not shown; nothing of ours is inherited."""
+    stands = _in_a_pipe(given)
     try:
         done = subprocess.run(
             [_git(), *arguments],
-            input=given,
+            input=given if stands is None else None,
+            stdin=stands,
             stdout=subprocess.PIPE if not detached else subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             env=environment(),
@@ -39,7 +42,21 @@ def run(*arguments: str, given: bytes = b"", detached: bool = False) -> tuple[in
         )
     except subprocess.TimeoutExpired:
         raise ForgeError(f"git {arguments[0]} did not answer within {OVERDUE} s") from None
+    finally:
+        if stands is not None:
+            os.close(stands)
     return done.returncode, done.stdout or b""
+
+
+def _in_a_pipe(given: bytes) -> int | None:
+    """The end to read from of a pipe in which all of it stands before anybody reads; None for what may not fit. Were we
+    killed between starting git and telling it what to erase, its cache would take nothing for everything."""
+    if len(given) > select.PIPE_BUF:
+        return None
+    end, start = os.pipe()
+    os.write(start, given)
+    os.close(start)
+    return end
 
 
 def helper(value: str, operation: str, given: bytes, patience: float) -> tuple[int, bytes]:

@@ -108,14 +108,21 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _body(self) -> bytes:
         if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
-            return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            return self._whole(int(self.headers.get("Content-Length", 0)))
         chunks = []
         while size := int(self.rfile.readline().split(b";")[0], 16):
-            chunks.append(self.rfile.read(size))
+            chunks.append(self._whole(size))
             self.rfile.readline()
         while self.rfile.readline().strip():
             pass
         return b"".join(chunks)
+
+    def _whole(self, size: int) -> bytes:
+        """A client that ends in the middle of what it sends has asked for nothing."""
+        read = self.rfile.read(size)
+        if len(read) < size:
+            raise ConnectionAbortedError
+        return read
 
     def log_message(self, *_: Any) -> None:
         """Silent: who answers keeps the record."""

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import TYPE_CHECKING
 
 from git_credential_forge import flight, fulfil, identify, say, session
 from git_credential_forge.daemon import Place
 from git_credential_forge.errand import Errand
-from git_credential_forge.errors import ForgeError, RefusedError, TerminatedError, UnreachableError, WrongAccountError
+from git_credential_forge.errors import (
+    ForgeError,
+    RefusedError,
+    TerminatedError,
+    UnreachableError,
+    VaultError,
+    WrongAccountError,
+)
 from git_credential_forge.fulfil import Got
 from git_credential_forge.index import KEPT
 from git_credential_forge.origin import Origin
@@ -75,13 +83,13 @@ def _sign_in(errand: Errand, forge: Forge, held: Session | None) -> Answer:
         if not mine:
             raise RefusedError(f"not signed in to {forge.name}: another git's sign-in did not end within {patience} s")
         grant = _ask_person(errand, forge, place, held)
-        _keep_client(grant.forge)
+        _keep_client(vault, grant.forge)
         return take_in(errand, grant.forge, grant).answer()
 
 
-def _as_before(forge: Forge, held: Session | None) -> Forge:
+def _as_before(vault: Vault | None, forge: Forge, held: Session | None) -> Forge:
     """The forge with the client that this machine has registered there before: that of the session which did not go
-    on, or one without a secret, which is kept where `register` keeps what it gets."""
+    on, or the one whose id is kept where `register` keeps what it gets, and its secret, if it has one, in the vault."""
     own = held.own() if held else None
     if held and own and held.token_url == forge.token_url and forge.client_id in (None, held.client_id):
         return forge._replace(client_id=held.client_id, client_secret=held.client_secret, own=own)
@@ -89,14 +97,20 @@ def _as_before(forge: Forge, held: Session | None) -> Forge:
         from git_credential_forge import machine
 
         if machine.kept(forge.url, "oauthClientId") == forge.client_id:
-            return forge._replace(own=Registration(forge.redirect))
+            secret = vault.client_secret(forge.origin, forge.client_id) if vault else None
+            return forge._replace(client_secret=secret, own=Registration(forge.redirect))
     return forge
 
 
-def _keep_client(forge: Forge) -> None:
-    """Keep a client that this machine has registered beyond its session, so that it stays one. One with a secret stays
-    in the session, which is a safer place."""
-    if forge.own is None or forge.client_secret is not None or forge.client_id is None:
+def _keep_client(vault: Vault | None, forge: Forge) -> None:
+    """Keep a client that this machine has registered beyond its session, so that it stays one. The secret of one stays
+    in the vault; with the session, if another one can be registered."""
+    if forge.own is None or forge.client_id is None:
+        return
+    if forge.client_secret is not None:
+        if vault and forge.own.url is None:
+            with contextlib.suppress(VaultError):  # `fulfil.keep` says it
+                vault.keep_client(forge.origin, forge.client_id, forge.client_secret)
         return
     from git_credential_forge import machine
 
@@ -161,7 +175,7 @@ def _ask_person(errand: Errand, forge: Forge, place: Place | None, held: Session
             )
 
     try:
-        known = _as_before(forge, held)
+        known = _as_before(errand.vault, forge, held)
         return ways.sign_in(known, errand.settings, errand.surroundings, errand.gone, admit, account=asked)
     except (WrongAccountError, TerminatedError):
         raise  # says nothing to who asks for somebody else; no word of the person's: who waits takes over

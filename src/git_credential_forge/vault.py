@@ -17,7 +17,7 @@ from git_credential_forge.index import KEPT, Row
 from git_credential_forge.origin import Origin
 from git_credential_forge.protocol import Answer, Request, alike, encode, parse
 from git_credential_forge.secret import Secret
-from git_credential_forge.session import Session, decode
+from git_credential_forge.session import FOR_EVER, Session, decode
 from git_credential_forge.session import encode as encode_session
 
 if TYPE_CHECKING:
@@ -155,6 +155,18 @@ class Vault:
                 rows[rows.index(old)] = heir
                 self._write_index(origin, rows, time.time())
 
+    # -- the secret of a client, which no sign-in has yet, or no more -------------------------------------
+
+    def keep_client(self, origin: Origin, client_id: str, secret: Secret) -> None:
+        """Keep it for as long as there is memory. Raises VaultError."""
+        daemon.store(self.place, _client_entry(origin, client_id) + encode([("password", secret)]), FOR_EVER)
+
+    def client_secret(self, origin: Origin, client_id: str) -> Secret | None:
+        return parse(daemon.ask(self.place, _client_entry(origin, client_id))).password
+
+    def forget_client(self, origin: Origin, client_id: str) -> None:
+        daemon.erase(self.place, _client_entry(origin, client_id))
+
     def _store_answer(self, origin: Origin, session: Session, lifetime: int) -> None:
         answer = session.answer()
         secret: list[tuple[str, str | Secret | None]] = [
@@ -230,6 +242,11 @@ def _answer_entry(origin: Origin, account: str) -> bytes:
 def _session_entry(origin: Origin, account: str, base: str) -> bytes:
     where = [("protocol", "https"), ("host", origin.hidden), ("path", base.strip("/") or None)]
     return encode([*where, ("username", account)])
+
+
+def _client_entry(origin: Origin, client_id: str) -> bytes:
+    """Behind a tab, which no account has."""
+    return encode([("protocol", "https"), ("host", origin.hidden), ("username", f"\t{client_id}")])
 
 
 def _foreign(request: Request, capabilities: tuple[str, ...]) -> bytes:

@@ -442,6 +442,12 @@ def test_the_provider_is_off(alone: Person, generation: int) -> None:
 # By an owner.
 
 
+SOCKET = ".cache/git-credential-forge/socket"
+WHERE_ITS_SECRET_IS = (
+    "forge: the secret is kept in memory, until this machine restarts; then the same command gets another\n"
+)
+
+
 def as_owner(person: Person, coder: Coder) -> Done:
     command = ("credential-forge", "register", coder.url, "--as-owner", "--name", "git-credential-forge on my laptop")
     return person.git(*command, CODER_URL=coder.url, CODER_SESSION_TOKEN=coder.session_token)
@@ -464,7 +470,7 @@ def test_as_owner(alone: Person, generation: int, browser: GentleBrowser) -> Non
             ),
             (
                 f'forge: created the application "{client.name}" at {coder.host}, '
-                f"with a secret and the callback URL {redirect}\n"
+                f"with a secret and the callback URL {redirect}\n{WHERE_ITS_SECRET_IS}"
             ),
         )
         assert (alone.home / ".config/git-credential-forge/gitconfig").stat().st_mode & 0o777 == 0o600
@@ -475,7 +481,110 @@ def test_as_owner(alone: Person, generation: int, browser: GentleBrowser) -> Non
         assert fill(alone, coder)[1] == ""
         assert {form["client_id"] for form in forms(coder)} == {client_id}
         assert {form["redirect_uri"] for form in forms(coder) if "redirect_uri" in form} == {redirect}
-        assert alone.leaks.found(coder.secrets()) == ["client_secret in file .config/git-credential-forge/gitconfig"]
+        assert alone.leaks.found(coder.secrets()) == []
+
+
+def restart(person: Person) -> None:
+    """What was in memory is gone, as after a reboot."""
+    assert person.git("credential-cache", "--socket", str(person.home / SOCKET), "exit") == (0, "", "")
+
+
+def test_the_secret_is_gone(alone: Person, browser: GentleBrowser) -> None:
+    """Memory had it alone: the reason and the way out are said, and the same application gets another."""
+    with Coder(2025, registration=False) as coder:
+        alone.environment["BROWSER"] = str(browser.opener)
+        assert as_owner(alone, coder).status == 0
+        [(client_id, client)] = coder.clients.items()
+        restart(alone)
+        said = (
+            f"forge: not signed in to {coder.host}: it does not know the client {client_id}, or wants its secret, "
+            "which is in memory no more\n"
+            f"forge: an owner gets it another one: git credential-forge register {coder.url} --as-owner\n"
+            f"forge: or, where somebody has its secret: set credential.{coder.url}.oauthClientSecret\n"
+        )
+        assert login(alone, coder) == (1, "", said)
+        again = as_owner(alone, coder)
+        assert (again.status, again.out) == (
+            0,
+            (
+                f"the client id {client_id} for {coder.url} is kept in ~/.config/git-credential-forge/gitconfig\n"
+                f"the next git command signs in; or now: git credential-forge login {coder.url}\n"
+            ),
+        )
+        assert again.err == (
+            f'forge: gave the application "{client.name}" at {coder.host}, which is this machine\'s already, '
+            f"a new secret\n{WHERE_ITS_SECRET_IS}"
+        )
+        assert login(alone, coder) == (0, "", signing_in(coder))
+        assert [*coder.clients] == [client_id]
+
+
+def test_an_application_that_is_gone(alone: Person, browser: GentleBrowser) -> None:
+    """… is made anew, with the port that was kept."""
+    with Coder(2026, registration=False) as coder:
+        alone.environment["BROWSER"] = str(browser.opener)
+        assert as_owner(alone, coder).status == 0
+        [(old, client)] = coder.clients.items()
+        del coder.clients[old]
+        assert as_owner(alone, coder).err.startswith('forge: created the application "')
+        [(new, anew)] = coder.clients.items()
+        assert (new != old, anew.redirect_uris) == (True, client.redirect_uris)
+        assert login(alone, coder) == (0, "", signing_in(coder))
+
+
+def test_its_port_is_busy(alone: Person, browser: GentleBrowser) -> None:
+    """Of an owner's application nothing is changed by the way: the port is named."""
+    with Coder(2025, registration=False) as coder, socket.socket() as other:
+        alone.environment["BROWSER"] = str(browser.opener)
+        assert as_owner(alone, coder).status == 0
+        [client] = coder.clients.values()
+        port = urlsplit(client.redirect_uris[0]).port
+        other.bind(("127.0.0.1", port))
+        other.listen()
+        done = login(alone, coder)
+        assert (done.status, done.out, browser.tabs()) == (1, "", [])
+        why = f"port {port} of 127.0.0.1 cannot be listened on, and oauthRedirectURL names it: Address already in use"
+        assert done.err == f"forge: {why}\n"
+
+
+def test_unregistered_by_hand(alone: Person, browser: GentleBrowser) -> None:
+    """`unregister` leaves nothing of it here, and says what stays there."""
+    with Coder(2026, registration=False) as coder:
+        alone.environment["BROWSER"] = str(browser.opener)
+        before = kept(alone)
+        assert as_owner(alone, coder).status == 0
+        [client_id] = coder.clients
+        assert login(alone, coder).status == 0
+        done = alone.git("credential-forge", "unregister", coder.url)
+        page = f"{coder.url}/deployment/oauth2-provider/apps"
+        assert done == (
+            0,
+            (
+                f"forgot the client id for {coder.url}, which was in ~/.config/git-credential-forge/gitconfig\n"
+                f"forgot alice at {coder.host}, who was signed in by it\n"
+            ),
+            f"forge: the application stays at {coder.host}; to delete it there: {page}\n",
+        )
+        assert kept(alone) == before
+        hidden = f"protocol=https\nhost=127.0.0.1.{urlsplit(coder.url).port}.http.git-credential-forge.invalid\n"
+        asked = ("credential-cache", "--socket", str(alone.home / SOCKET), "get")
+        assert alone.git(*asked, given=f"{hidden}username=\t{client_id}\n\n").out == ""
+
+
+@pytest.mark.parametrize(
+    ("end", "why"),
+    [
+        ("token", "a Coder, and {} is none"),
+        ("oauth2/tokens", "the Coder itself, and {} leaves the sign-in to another server"),
+    ],
+)
+def test_at_another_server(alone: Person, coder: Coder, end: str, why: str) -> None:
+    """Where the sign-in is set to be elsewhere, no owner's token goes anywhere."""
+    for key, path in (("oauthAuthURL", "authorize"), ("oauthTokenURL", end)):
+        where = f"https://elsewhere.example/{path}"
+        assert alone.git("config", "--global", f"credential.{coder.url}.{key}", where).status == 0
+    assert as_owner(alone, coder) == (1, "", f"forge: --as-owner is for {why.format(coder.host)}\n")
+    assert coder.requests(APPS) == []
 
 
 def test_not_an_owner(alone: Person, coder: Coder) -> None:
@@ -513,7 +622,7 @@ def test_a_token_of_another_deployment(alone: Person, coder: Coder) -> None:
     where = f"forge: an owner's session token is at {coder.url}/cli-auth; it is used for this, and not kept\n"
     assert where in terminal.seen
     assert coder.session_token not in terminal.seen
-    assert {found.partition(" in ")[0] for found in alone.leaks.found(coder.secrets())} == {"client_secret"}
+    assert alone.leaks.found(coder.secrets()) == []
     assert {entry.headers.get("coder-session-token") for entry in coder.requests(APPS)} == {coder.session_token}
     without = alone.git("credential-forge", "register", coder.url, "--as-owner")
     assert (without.status, without.out) == (1, "")

@@ -10,7 +10,7 @@ from git_credential_forge.coder import api
 from git_credential_forge.errors import ForgeError, RefusedError, UnreachableError
 from git_credential_forge.oauth import http
 from git_credential_forge.oauth.http import Response
-from git_credential_forge.oauth.registration import ID, SECRET
+from git_credential_forge.oauth.registration import SECRET
 from git_credential_forge.origin import Origin
 from git_credential_forge.recognise import Forge
 from git_credential_forge.secret import Secret
@@ -19,10 +19,14 @@ LONGEST_NAME = 32  # characters of an application's name; letters, digits, and s
 DEADLINE = 5.0  # seconds, for a question that only makes an error clearer
 
 
+_ID = re.compile("[0-9A-Za-z-]{1,64}")  # it stands in an address
+
+
 class Made(NamedTuple):
     client_id: str
     secret: Secret
     name: str
+    new: bool = True
 
 
 def demand_on(origin: Origin, base: str) -> None:
@@ -42,19 +46,33 @@ def demand_on(origin: Origin, base: str) -> None:
         )
 
 
-def create(forge: Forge, token: Secret, source: str, wanted: str, redirect: str) -> Made:
-    """An application with a secret, by an owner's session token. Raises ForgeError; then none is left there."""
+def create(forge: Forge, token: Secret, source: str, wanted: str, kept: str | None) -> Made:
+    """An application with a secret, by an owner's session token; the one that is `kept`, if it is there, gets another
+    secret. Raises ForgeError; then no new one is left there."""
     url, name = f"{forge.origin.url}{forge.base}/api/v2/oauth2-provider/apps", _name(wanted)
-    answer = http.post_json(url, {"name": name, "callback_url": redirect, "icon": ""}, session=token)
+    there = _named(url, token, kept, forge.redirect) if kept else None
+    if kept and there:
+        return Made(kept, _secret(forge, f"{url}/{kept}/secrets", token, source), there, new=False)
+    answer = http.post_json(url, {"name": name, "callback_url": forge.redirect, "icon": ""}, session=token)
     said = _made(forge, answer, source, "create an application", token)
     client_id = said.get("id")
-    if not (isinstance(client_id, str) and re.fullmatch("[0-9A-Za-z-]{1,64}", client_id) and ID.fullmatch(client_id)):
+    if not (isinstance(client_id, str) and _ID.fullmatch(client_id)):
         raise RefusedError(f"{forge.name} created an application that is of no use: its answer has no id")
     try:
         return Made(client_id, _secret(forge, f"{url}/{client_id}/secrets", token, source), name)
     except BaseException:
         _delete(forge, f"{url}/{client_id}", token, name)
         raise
+
+
+def _named(url: str, token: Secret, client_id: str, redirect: str) -> str | None:
+    """What an application is called, if it is there with this redirect address."""
+    if not _ID.fullmatch(client_id):
+        return None
+    said = api.fields(http.get(f"{url}/{client_id}", session=token)) or {}
+    name = said.get("name")
+    same = (said.get("id"), said.get("callback_url")) == (client_id, redirect)
+    return say.clean(name) if same and isinstance(name, str) else None
 
 
 def _secret(forge: Forge, url: str, token: Secret, source: str) -> Secret:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 
-from git_credential_forge import ask, say
+from git_credential_forge import ask, machine, say
 from git_credential_forge.coder import deployment, provider
 from git_credential_forge.coder.deployment import Deployment
 from git_credential_forge.errors import ForgeError, RefusedError
@@ -33,9 +33,14 @@ def create(forge: Forge, name: str) -> Client:
     there = Deployment(forge.origin, forge.base)
     access = deployment.by_environment(there)
     token, source = (access.token, access.source) if access else _typed(there)
-    made = provider.create(forge, token, source, name, forge.redirect)
-    what = f"with a secret and the callback URL {forge.redirect}"
-    say.line(f'created the application "{made.name}" at {forge.name}, {what}')
+    kept = machine.kept(forge.url, "oauthClientId")
+    made = provider.create(forge, token, source, name, kept)
+    if made.new:
+        what = f"with a secret and the callback URL {forge.redirect}"
+        say.line(f'created the application "{made.name}" at {forge.name}, {what}')
+    else:
+        say.line(f'gave the application "{made.name}" at {forge.name}, which is this machine\'s already, a new secret')
+    say.line("the secret is kept in memory, until this machine restarts; then the same command gets another")
     return Client(made.client_id, made.secret, forge.redirect)
 
 

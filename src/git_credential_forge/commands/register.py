@@ -58,6 +58,9 @@ def register(options: argparse.Namespace) -> int:
         forge = as_owner.with_own_port(forge)
     if options.as_owner:
         client = as_owner.create(forge, name)
+        if errand.vault and client.secret:
+            errand.vault.keep_client(forge.origin, client.client_id, client.secret)
+        client = client._replace(secret=None)
     elif options.client_id is None and forge.registration_url:
         client = registration.register(forge, forge.registration_url, name)
         say.line(f'{forge.name} has registered this program as "{name}"')
@@ -84,6 +87,8 @@ def unregister(options: argparse.Namespace) -> int:
         deleted = _take_back(errand, mine)
     if url:
         machine.drop(url)
+        if errand.vault:
+            errand.vault.forget_client(errand.origin, clients[0])
         say.result(f"forgot the client id for {url}, which was in {machine.short(machine.path())}")
     for client_id in clients:
         for account in _forget(errand, client_id):

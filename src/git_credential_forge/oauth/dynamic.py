@@ -40,7 +40,7 @@ def listening(forge: Forge) -> Iterator[tuple[Listener, Forge]]:
     """The listener, and the forge as the client to use. One that this machine has registered is used again, at its
     port; or at another, if its registration can be changed; else a new one is made, and taken back where it leads to no
     sign-in. Raises RefusedError, UnreachableError, TryElsewhereError."""
-    listener = _bound(forge.own) if possible(forge) else Listener(redirect(forge.redirect))
+    listener = _bound(forge) if possible(forge) else Listener(redirect(forge.redirect))
     made: Registration | None = None
     try:
         here = forge._replace(redirect=listener.redirect_uri)
@@ -57,13 +57,16 @@ def listening(forge: Forge) -> Iterator[tuple[Listener, Forge]]:
     listener.close()
 
 
-def _bound(own: Registration | None) -> Listener:
+def _bound(forge: Forge) -> Listener:
     """At the port that is registered, if nobody else has it."""
+    own = forge.own
     known = parse(own.redirect) if own else None
     if known and known.origin.port and known.origin.loopback:
         try:
             return Listener(Redirect(known.origin.host, known.origin.port, known.path))
         except TryElsewhereError as error:
+            if forge.client_secret and own and own.url is None:  # an owner's application, which stays as it is
+                raise
             say.trace(f"dynamic: {error.message}")
     return Listener(_ANYWHERE)
 
@@ -78,7 +81,8 @@ def _remembered(forge: Forge) -> Forge | None:
             return None
         return forge._replace(own=own._replace(redirect=forge.redirect))
     found = token.ask(forge, wire.probe_form(forge.redirect)).found
-    if isinstance(found, Refusal) and found.dead_client:
+    secret_lost = forge.client_secret is None and isinstance(found, Refusal) and "client_secret" in found.description
+    if secret_lost or (isinstance(found, Refusal) and found.dead_client):
         say.trace("dynamic: the client is not known there any more")
         return None
     return forge
@@ -95,6 +99,13 @@ def _registered(forge: Forge) -> Forge:
 
 def unregistrable(forge: Forge) -> RefusedError:
     """Where programs may not register, and nobody has said who we are there."""
+    if forge.client_id:
+        return RefusedError(
+            f"not signed in to {forge.name}: it does not know the client {forge.client_id}, or wants its secret, "
+            "which is in memory no more",
+            f"an owner gets it another one: git credential-forge register {forge.url} --as-owner",
+            f"or, where somebody has its secret: set credential.{forge.url}.oauthClientSecret",
+        )
     set_it = f"set credential.{forge.url}.oauthClientId and …oauthClientSecret"
     callback = forge.kind.redirect
     return RefusedError(

@@ -36,6 +36,13 @@ MUTATIONS = (
         (f"{STRAY}[state of another]", f"{STRAY}[error with a wrong state]"),
     ),
     Mutation(
+        "a refusal needs no state anywhere",
+        "oauth/wire.py",
+        'if by_path and "error" in keys',
+        'if "error" in keys',
+        (f"{LOOPBACK}test_an_error_without_a_state", f"{STRAY}[error without state]"),
+    ),
+    Mutation(
         "the beginning of a state is enough",
         "oauth/wire.py",
         "if attempt.state == answered]",
@@ -102,8 +109,8 @@ MUTATIONS = (
     Mutation(
         "parameters may come twice",
         "oauth/wire.py",
-        "len(keys) != len(set(keys)) or ",
-        "",
+        "len(keys) != len(set(keys))",
+        "not keys",
         (f"{STRAY}[state twice, wrong and right]", f"{STRAY}[code twice]", f"{STRAY}[iss twice]"),
     ),
     Mutation(

@@ -295,8 +295,9 @@ def test_a_sign_in_that_nobody_ends(anybody: Person, coder: Coder) -> None:
     assert (done.status, coder.clients, kept(anybody)) == (1, {}, before)
 
 
+@GENERATIONS
 def test_denied(anybody: Person, coder: Coder) -> None:
-    """The person says no in the browser. (The Coder of 2025 says so without the state: that counts as silence.)"""
+    """The person says no in the browser, which the Coder of 2025 tells without the state."""
     before = kept(anybody)
     with GentleBrowser("alice", PASSWORDS["alice"], "deny") as browser:
         anybody.environment["BROWSER"] = str(browser.opener)

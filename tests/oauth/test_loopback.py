@@ -13,13 +13,13 @@ import threading
 import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, urlencode, urlsplit
 
 import pytest
 
 from git_credential_forge.errors import TryElsewhereError
 from git_credential_forge.oauth import loopback, page
-from git_credential_forge.oauth.loopback import Listener, Redirect
+from git_credential_forge.oauth.loopback import Listener, Redirect, unguessable
 from git_credential_forge.oauth.wire import Attempt, Callback, Issuer
 from git_credential_forge.secret import Secret
 from tests.support.signing_in import Raw, ask, listens, receive, request
@@ -432,6 +432,25 @@ def test_an_error_with_the_right_state_is_handed_over(serving: Serving) -> None:
         answer = receive(browser)
     assert (callback.code, callback.refusal) == (None, ("access_denied", "no & <never>"))
     assert "<p>No &amp; &lt;never&gt; (access_denied)</p>" in answer.body
+
+
+def test_an_error_without_a_state() -> None:
+    """… as the Coder of 2025 sends it: it ends the sign-in at a path that nobody else was told, and at no other."""
+    serving = Serving(unguessable())
+    path = urlsplit(serving.listener.redirect_uri).path
+    assert re.fullmatch(r"/[A-Za-z0-9_-]{43}", path)
+    assert path != unguessable().path
+    assert serving.stray(request(serving.port, "/?error=access_denied")).status == 404
+    assert serving.stray(request(serving.port, f"{path}?code={CODE}")).status == 400
+    assert serving.untouched()
+    with socket.create_connection(("127.0.0.1", serving.port), timeout=10) as browser:
+        browser.sendall(request(serving.port, f"{path}?error=access_denied"))
+        assert serving.take().refusal == ("access_denied", "")
+    serving.listener.close()
+    guessed = Serving(Redirect("127.0.0.1", 0, "/callback"))
+    assert guessed.stray(request(guessed.port, "/callback?error=access_denied")).status == 400
+    assert guessed.untouched()
+    guessed.listener.close()
 
 
 @pytest.mark.parametrize(

@@ -162,6 +162,26 @@ def test_callback_that_is_none(query: str) -> None:
     assert wire.parse_callback(query, ATTEMPTS, KNOWN) is None
 
 
+@pytest.mark.parametrize(
+    ("query", "refusal"),
+    [
+        ("error=access_denied", Refusal("access_denied", "")),
+        ("error=access_denied&error_description=no", Refusal("access_denied", "no")),
+        ("code=c", None),
+        ("error=x&code=c", None),
+        ("error=x&error=x", None),
+        ("error_description=no", None),
+        ("error=x&state=wrong", None),
+        (f"error=x&iss={ISSUER}", None),
+    ],
+)
+def test_callback_by_its_path(query: str, refusal: Refusal | None) -> None:
+    """At a path that nobody else knows, a refusal needs no state; everything else does."""
+    found = wire.parse_callback(query, ATTEMPTS, KNOWN, by_path=True)
+    assert (found.refusal if found else None) == refusal
+    assert found is None or (found.code, found.verifier) == (None, ATTEMPTS[0].verifier)
+
+
 def test_callback_before_anything_was_asked() -> None:
     """No attempt, no callback, not even with an empty state."""
     assert wire.parse_callback("code=c&state=", [], KNOWN) is None

@@ -9,7 +9,7 @@ from git_credential_forge.coder import deployment, provider
 from git_credential_forge.coder.deployment import Deployment
 from git_credential_forge.errors import ForgeError, RefusedError
 from git_credential_forge.forges import CODER
-from git_credential_forge.oauth.loopback import Listener, Redirect
+from git_credential_forge.oauth.loopback import Listener, unguessable
 from git_credential_forge.oauth.registration import SECRET, Client
 from git_credential_forge.recognise import Forge
 from git_credential_forge.secret import Secret
@@ -20,7 +20,7 @@ def with_own_port(forge: Forge) -> Forge:
     is kept; one port for all would be busy as soon as two people of one machine sign in."""
     if forge.redirect != forge.kind.redirect:  # the person has chosen
         return forge
-    with contextlib.closing(Listener(Redirect("127.0.0.1", 0, "/"))) as listener:
+    with contextlib.closing(Listener(unguessable())) as listener:
         return forge._replace(redirect=listener.redirect_uri)
 
 

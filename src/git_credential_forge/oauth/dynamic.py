@@ -11,12 +11,10 @@ from collections.abc import Iterator
 from git_credential_forge import machine, say
 from git_credential_forge.errors import RefusedError, TryElsewhereError
 from git_credential_forge.oauth import registration, token, wire
-from git_credential_forge.oauth.loopback import Listener, Redirect
+from git_credential_forge.oauth.loopback import Listener, Redirect, unguessable
 from git_credential_forge.oauth.wire import Refusal
 from git_credential_forge.origin import parse
 from git_credential_forge.recognise import Forge, Registration
-
-_ANYWHERE = Redirect("127.0.0.1", 0, "/")
 
 
 def possible(forge: Forge) -> bool:
@@ -68,7 +66,7 @@ def _bound(forge: Forge) -> Listener:
             if forge.client_secret and own and own.url is None:  # an owner's application, which stays as it is
                 raise
             say.trace(f"dynamic: {error.message}")
-    return Listener(_ANYWHERE)
+    return Listener(unguessable())
 
 
 def _remembered(forge: Forge) -> Forge | None:

@@ -30,6 +30,7 @@ READ = 5.0  # seconds for a whole request; an idle connection is closed then
 CONNECTIONS = 32  # at once; a browser opens up to six
 ANSWER = 60.0  # seconds that a callback waits for the exchange before the page says so
 
+_UNGUESSABLE = re.compile(r"/[A-Za-z0-9_-]{43}")
 _REQUEST_LINE = re.compile(rb"([A-Z]{1,16}) (/[\x21-\x7e]*) HTTP/1\.[01]")
 _HEADER = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}):[ \t]*([^\r\n]*?)[ \t]*")
 
@@ -40,6 +41,11 @@ class Redirect(NamedTuple):
     host: str
     port: int  # 0: any free one
     path: str  # as registered; '' where it has none
+
+
+def unguessable() -> Redirect:
+    """Any free port, and a path that nobody else knows: some servers tell a refusal without the state."""
+    return Redirect("127.0.0.1", 0, f"/{Secret.fresh().reveal()}")
 
 
 class Request(NamedTuple):
@@ -66,6 +72,7 @@ class Listener:
         self.host = f"{redirect.host}:{self._sockets[0].getsockname()[1]}"
         self.redirect_uri = f"http://{self.host}{redirect.path}"
         self._path = redirect.path or "/"
+        self._by_path = bool(_UNGUESSABLE.fullmatch(self._path))
         self._attempts: list[Attempt] = []
         self._issuer = wire.UNKNOWN_ISSUER
         self._target = ""
@@ -177,7 +184,7 @@ class Listener:
             return page.redirect(self._target)
         if request.path != self._path:
             return page.render(page.NOT_FOUND)
-        callback = wire.parse_callback(request.query, self._attempts, self._issuer)
+        callback = wire.parse_callback(request.query, self._attempts, self._issuer, by_path=self._by_path)
         if callback is None:
             return page.render(page.NOT_EXPECTED)
         return self._take_in(callback)

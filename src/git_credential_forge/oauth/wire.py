@@ -155,10 +155,11 @@ def _resource(forge: Forge) -> dict[str, str]:
     return {"resource": forge.resource} if forge.resource else {}
 
 
-def parse_callback(query: str, attempts: list[Attempt], issuer: Issuer) -> Callback | None:
+def parse_callback(query: str, attempts: list[Attempt], issuer: Issuer, *, by_path: bool = False) -> Callback | None:
     """An authorization response, or None for anything that has not exactly one state, and a right one.
 
-    Until the state has been found right, nothing else in the query is looked at (RFC 9700, section 2.1).
+    Until the state has been found right, nothing else in the query is looked at (RFC 9700, section 2.1). But where the
+    path is known to that server alone, a refusal counts without a state: so the Coder of 2025 sends it.
     """
     try:
         pairs = parse_qsl(query, keep_blank_values=True, max_num_fields=32, errors="strict")
@@ -166,7 +167,11 @@ def parse_callback(query: str, attempts: list[Attempt], issuer: Issuer) -> Callb
         return None
     keys = [key for key, _ in pairs if key in _CALLBACK_KEYS]
     found = dict(pairs)
-    if len(keys) != len(set(keys)) or "state" not in found:  # RFC 6749, section 3.1: no parameter twice
+    if len(keys) != len(set(keys)):  # RFC 6749, section 3.1: no parameter twice
+        return None
+    if by_path and "error" in keys and {*keys} <= {"error", "error_description"}:
+        return Callback(attempts[0].verifier, None, Refusal(found["error"], found.get("error_description", "")))
+    if "state" not in found:
         return None
     answered = Secret(found["state"])
     # Every attempt is compared, so that the time tells nothing about which one fits.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,23 @@ def test_each_its_own(ours: Path) -> None:
     machine.drop(f"{URL}/sub")
     machine.drop(f"{URL}/sub")
     assert not ours.parent.exists()
+
+
+def test_many_at_once(ours: Path) -> None:
+    """No block is lost, whoever else puts one in or takes one out, also the last one with the directory."""
+    urls = [f"https://{number}.example" for number in range(8)]
+
+    def keep_and_drop(url: str) -> None:
+        for _ in range(20):
+            machine.keep(url, {"oauthClientId": url})
+            assert url in machine.registered()
+            machine.drop(url)
+        machine.keep(url, {"oauthClientId": url})
+
+    with ThreadPoolExecutor(8) as pool:
+        assert [*pool.map(keep_and_drop, urls)] == [None] * 8
+    assert sorted(machine.registered()) == urls
+    assert [*ours.parent.iterdir()] == [ours]
 
 
 def test_a_file_without_a_last_line_end(ours: Path) -> None:

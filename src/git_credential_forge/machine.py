@@ -7,10 +7,12 @@ stays. `~/.gitconfig` is synchronised between machines, this one is not.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import re
 import stat
 import tempfile
+from collections.abc import Iterator
 
 from git_credential_forge import git, settings
 from git_credential_forge.errors import ForgeError
@@ -18,6 +20,7 @@ from git_credential_forge.secret import Secret
 
 PRIVATE = 0o600
 _END = "# to here\n"
+_TRIES = 100
 _FROM = "# from here written by git credential-forge "
 _REGISTERED = re.compile(re.escape(_FROM) + r"register (\S+); unregister removes it\n")
 
@@ -39,25 +42,60 @@ def begin(command: str, taken_out_by: str) -> str:
 
 def put(first: str, inside: str, *, mode: int | None = None) -> None:
     """Put a block, from its first line on, where it stood, or at the end."""
-    try:
-        os.makedirs(os.path.dirname(path()), mode=0o700, exist_ok=True)
-    except OSError as error:
-        raise ForgeError(f"{os.path.dirname(path())}: {error.strerror}") from None
-    before, after = _around(first)
     written = (first + inside + _END).encode("utf-8", "surrogateescape")
-    replace(path(), before + written + after, mode=mode)
+    with _alone():
+        before, after = _around(first)
+        replace(path(), before + written + after, mode=mode)
 
 
 def take_out(first: str) -> None:
     """Take a block out. A file with nothing else in it goes, and so does its directory."""
     if read(path()) is None:
         return
-    before, after = _around(first)
-    replace(path(), before + after)
-    if not before + after:
-        os.unlink(path())
-        with contextlib.suppress(OSError):  # something of the person's is in there
-            os.rmdir(os.path.dirname(path()))
+    with _alone():
+        before, after = _around(first)
+        replace(path(), before + after)
+        if not before + after:
+            os.unlink(path())
+            with contextlib.suppress(OSError):  # something of the person's is in there
+                os.rmdir(os.path.dirname(path()))
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    """One process at a time changes the file: sign-ins at two forges may each keep a client. By its directory, as the
+    file itself is replaced; where there are no locks, without."""
+    descriptor = _locked()
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _locked() -> int:
+    """The directory, made if need be. Who took out the last block may have taken it away since."""
+    directory = os.path.dirname(path())
+    for left in reversed(range(_TRIES)):
+        try:
+            os.makedirs(directory, mode=0o700, exist_ok=True)
+            descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as error:
+            if isinstance(error, FileNotFoundError) and left:
+                continue
+            raise ForgeError(f"{directory}: {error.strerror}") from None
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if _is_there(descriptor, directory):
+            return descriptor
+        os.close(descriptor)
+    raise ForgeError(f"{directory} is taken away again and again")
+
+
+def _is_there(descriptor: int, directory: str) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(directory))
+    except FileNotFoundError:
+        return False
 
 
 def _around(first: str) -> tuple[bytes, bytes]:

@@ -427,6 +427,7 @@ def test_without_a_device_flow(wire: Wire) -> None:
         ({"verification_uri": "javascript:alert(1)"}, "its verification_uri is no address"),
         ({"user_code": "a\x1b[2J"}, "its device code is missing or malformed"),
         ({"device_code": ""}, "its device code is missing or malformed"),
+        ({"error": f"no {ACCESS.token.reveal()}"}, "no …"),
     ],
 )
 def test_a_code_of_no_use(wire: Wire, changed: dict[str, Any], why: str) -> None:

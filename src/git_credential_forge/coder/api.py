@@ -26,8 +26,8 @@ def words(answer: Response, *secrets: Secret) -> str | None:
     lines = [line for line in found if isinstance(line, dict)] if isinstance(found, list) else []
     wrong = [(_text(line, "field"), _text(line, "detail")) for line in lines[:MOST_VALIDATIONS]]
     parts = [message, _text(said, "detail"), *(": ".join(filter(None, pair)) for pair in wrong)]
-    return ": ".join(_cleaned(part, secrets) for part in parts[:2] if part) + "".join(
-        f"; {_cleaned(part, secrets)}" for part in parts[2:] if part
+    return ": ".join(cleaned(part, *secrets) for part in parts[:2] if part) + "".join(
+        f"; {cleaned(part, *secrets)}" for part in parts[2:] if part
     )
 
 
@@ -66,7 +66,8 @@ def _text(said: dict[str, object] | None, name: str) -> str:
     return found if isinstance(found, str) else ""
 
 
-def _cleaned(text: str, secrets: tuple[Secret, ...]) -> str:
+def cleaned(text: str, *secrets: Secret) -> str:
+    """Words of a server, without what was sent along."""
     for secret in secrets:
         text = text.replace(secret.reveal(), "…")
     return say.clean(text).rstrip(".")

@@ -146,11 +146,8 @@ def device_code(access: Access, provider: str) -> DeviceCode:
     found = wire.parse_device(answer.status, answer.content_type, answer.body)
     if isinstance(found, DeviceCode):
         return found
-    raise ForgeError(f"{access.deployment.name} gives no code that could be used for {provider}: {_why(found)}")
-
-
-def _why(found: wire.Refusal | wire.Broken) -> str:
-    return found.reason if isinstance(found, wire.Broken) else say.clean(str(found))
+    why = found.reason if isinstance(found, wire.Broken) else api.cleaned(str(found), access.token)
+    raise ForgeError(f"{access.deployment.name} gives no code that could be used for {provider}: {why}")
 
 
 def exchange(access: Access, provider: str, device_code: Secret) -> str:

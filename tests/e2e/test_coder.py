@@ -358,6 +358,18 @@ def test_renewed_at_half_of_its_life(person: Person, coder: Coder, browser: Gent
 
 
 @GENERATIONS
+def test_ended_while_nobody_was_there(person: Person, coder: Coder) -> None:
+    """A client that lived with the sign-in alone is taken back; one whose id is kept stays, for the next sign-in."""
+    token, _ = fill(person, coder)
+    clients = {*coder.clients}
+    refuse(person, coder, token)
+    coder.end_of(*clients)
+    done = person.git("-c", "credential.interactive=false", "credential", "fill", given=ask(coder))
+    assert (done.status, done.out) == (128, "")
+    assert {*coder.clients} == (set() if coder.generation == 2025 else clients)
+
+
+@GENERATIONS
 def test_signed_out_of_twice(person: Person, coder: Coder) -> None:
     """What a server does not do is not said to be done: with a token that is dead, it revokes nothing in 2025."""
     assert login(person, coder).status == 0

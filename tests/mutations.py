@@ -38,8 +38,8 @@ MUTATIONS = (
     Mutation(
         "a refusal needs no state anywhere",
         "oauth/wire.py",
-        'if by_path and "error" in keys',
-        'if "error" in keys',
+        "if by_path and [(key",
+        "if [(key",
         (f"{LOOPBACK}test_an_error_without_a_state", f"{STRAY}[error without state]"),
     ),
     Mutation(

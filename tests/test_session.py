@@ -7,6 +7,7 @@ import time
 import pytest
 
 from git_credential_forge import forges, recognise, session
+from git_credential_forge.client import Client
 from git_credential_forge.forges import Kind
 from git_credential_forge.oauth.wire import Token
 from git_credential_forge.origin import Origin
@@ -52,11 +53,11 @@ def test_until_when(kind: Kind, lifetime: int | None, refresh: str | None, given
 def test_a_client_of_its_own() -> None:
     """It is kept with the session, and comes back with it; that of the configuration is not kept."""
     held = made(forges.CODER, DAY, own=OWN)
-    assert (held.client_secret, held.own()) == (Secret("hush-client"), OWN)
+    assert held.client() == Client(held.client_id, Secret("hush-client"), held.token_url, OWN)
     assert "hush" not in repr(held)
     assert session.decode(session.encode(held)) == held
     configured = made(forges.CODER, DAY)
-    assert (configured.client_secret, configured.own()) == (None, None)
+    assert (configured.client_secret, configured.client()) == (None, None)
 
 
 def test_an_older_one() -> None:
@@ -68,5 +69,5 @@ def test_an_older_one() -> None:
     assert older != text
     found = session.decode(Secret(older))
     assert found is not None
-    assert found.own() is None
+    assert found.client() is None
     assert session.decode(Secret(text.replace('"hush-access"', "null"))) is None

@@ -137,7 +137,7 @@ def doubt(around: Surroundings, name: str, url: str, account: str) -> None:
 def _refresh(errand: Errand, vault: Vault, forge: Forge, old: Session) -> Answer | None:
     if old.refresh_token is None:
         return None
-    from git_credential_forge.oauth import authorize, refresh, registration
+    from git_credential_forge.oauth import authorize, refresh
     from git_credential_forge.oauth.refresh import Refreshed, Rejected, UnknownClient
 
     outcome = refresh.refresh(forge, old.refresh_token)
@@ -155,8 +155,6 @@ def _refresh(errand: Errand, vault: Vault, forge: Forge, old: Session) -> Answer
             vault.forget(errand.origin, old.base, old.account, over=True)
         if errand.surroundings.interactive:
             _say_why(forge, outcome, vault.place)
-        elif forge.own and forge.client_secret:  # nobody signs in by it now, and its secret was in that session alone
-            registration.take_back(forge.own)
         return None
     offline = UnreachableError(f"{outcome.reason}; your sign-in is kept, try again later")
     flight.remember_refusal(vault.place, forge, offline, quiet=False, name=name)  # or each who waits would try as long

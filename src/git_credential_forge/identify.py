@@ -6,7 +6,7 @@ import contextlib
 import os
 import time
 
-from git_credential_forge import flight, recognise, say
+from git_credential_forge import client, flight, recognise, say
 from git_credential_forge.errand import Errand
 from git_credential_forge.errors import RefusedError, UnreachableError
 from git_credential_forge.forges import BY_KEY, OTHER, Kind
@@ -26,9 +26,12 @@ def forge_of(session: Session, errand: Errand) -> Forge | None:
     url = session.token_url
     found = Metadata(session.issuer, url, url, revoke_url=session.revoke_url, resource=session.resource)
     forge = recognise.build(kind, errand.origin, session.base, errand.settings, found, certain=True)
-    own = session.own()
-    if own and forge.client_id in (None, session.client_id):
-        forge = forge._replace(client_id=session.client_id, client_secret=session.client_secret, own=own)
+    registered = session.client()
+    if registered:  # whose secret may be another one by now
+        newest = errand.vault.client(errand.origin, session.base) if errand.vault else None
+        if newest and newest.client_id == registered.client_id:
+            registered = newest
+        forge = client.used(forge, registered) or forge
     same = (forge.token_url, forge.client_id) == (session.token_url, session.client_id)
     return forge if same else None
 

@@ -12,6 +12,7 @@ import os
 import re
 import stat
 import tempfile
+import time
 from collections.abc import Iterator
 
 from git_credential_forge import git, settings
@@ -21,6 +22,8 @@ from git_credential_forge.secret import Secret
 PRIVATE = 0o600
 _END = "# to here\n"
 _TRIES = 100
+_PATIENCE = 2.0  # seconds
+_LOOK = 0.005  # seconds
 _FROM = "# from here written by git credential-forge "
 _REGISTERED = re.compile(re.escape(_FROM) + r"register (\S+); unregister removes it\n")
 
@@ -83,12 +86,29 @@ def _locked() -> int:
             if isinstance(error, FileNotFoundError) and left:
                 continue
             raise ForgeError(f"{directory}: {error.strerror}") from None
-        with contextlib.suppress(OSError):
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        _lock(descriptor)
         if _is_there(descriptor, directory):
             return descriptor
         os.close(descriptor)
     raise ForgeError(f"{directory} is taken away again and again")
+
+
+def _lock(descriptor: int) -> None:
+    """Not waited for for ever: anybody who may look into the directory can hold it."""
+    ends = time.monotonic() + _PATIENCE
+    while not _is_mine(descriptor) and time.monotonic() < ends:
+        time.sleep(_LOOK)
+
+
+def _is_mine(descriptor: int) -> bool:
+    """Also where there are no locks, as in some homes on a network."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _is_there(descriptor: int, directory: str) -> bool:

@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from git_credential_forge import say
+from git_credential_forge.client import Client
 from git_credential_forge.forges import BY_KEY, CODER_WORKSPACE, OTHER
 from git_credential_forge.protocol import Answer
 from git_credential_forge.recognise import Registration
@@ -58,11 +59,12 @@ class Session(NamedTuple):
         """Whether it may be given all the same when it should be renewed, and cannot be now."""
         return not self.refused and now < self.expiry - min(MARGIN, (self.expiry - self.issued_at) / 10)
 
-    def own(self) -> Registration | None:
-        """The registration of the client, where this machine has made it at the sign-in."""
+    def client(self) -> Client | None:
+        """The client that it was made by, where this machine has registered that."""
         if not self.redirect:
             return None
-        return Registration(self.redirect, self.registration_url, self.registration_token)
+        own = Registration(self.redirect, self.registration_url, self.registration_token)
+        return Client(self.client_id, self.client_secret, self.token_url, own)
 
     @property
     def lent(self) -> bool:

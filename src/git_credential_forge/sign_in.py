@@ -6,7 +6,7 @@ import contextlib
 import time
 from typing import TYPE_CHECKING
 
-from git_credential_forge import flight, fulfil, identify, say, session
+from git_credential_forge import client, flight, fulfil, identify, say, session
 from git_credential_forge.daemon import Place
 from git_credential_forge.errand import Errand
 from git_credential_forge.errors import (
@@ -88,35 +88,38 @@ def _sign_in(errand: Errand, forge: Forge, held: Session | None) -> Answer:
 
 
 def _as_before(vault: Vault | None, forge: Forge, held: Session | None) -> Forge:
-    """The forge with the client that this machine has registered there before: that of the session which did not go
-    on, or the one whose id is kept where `register` keeps what it gets, and its secret, if it has one, in the vault."""
-    own = held.own() if held else None
-    if held and own and held.token_url == forge.token_url and forge.client_id in (None, held.client_id):
-        return forge._replace(client_id=held.client_id, client_secret=held.client_secret, own=own)
+    """The forge with the client that this machine has registered there before: the one in the vault, or of the session
+    which did not go on, or one without a secret, whose id is kept where `register` keeps what it gets."""
+    remembered = vault.client(forge.origin, forge.scope) if vault and forge.kind.registers_at_sign_in else None
+    for each in (remembered, held.client() if held else None):
+        found = client.used(forge, each) if each else None
+        if found:
+            return found
     if forge.kind.registers_at_sign_in and forge.client_id and forge.client_secret is None:
         from git_credential_forge import machine
 
         if machine.kept(forge.url, "oauthClientId") == forge.client_id:
-            secret = vault.client_secret(forge.origin, forge.client_id) if vault else None
-            return forge._replace(client_secret=secret, own=Registration(forge.redirect))
+            return forge._replace(own=Registration(forge.redirect))
     return forge
 
 
 def _keep_client(vault: Vault | None, forge: Forge) -> None:
-    """Keep a client that this machine has registered beyond its session, so that it stays one. The secret of one stays
-    in the vault; with the session, if another one can be registered."""
-    if forge.own is None or forge.client_id is None:
+    """Keep a client that this machine has registered beyond its session, so that it stays one: in the vault, and the
+    id of one without a secret where it outlives that."""
+    registered = client.of(forge)
+    if registered is None:
         return
-    if forge.client_secret is not None:
-        if vault and forge.own.url is None:
-            with contextlib.suppress(VaultError):  # `fulfil.keep` says it
-                vault.keep_client(forge.origin, forge.client_id, forge.client_secret)
-        return
+    if vault:
+        with contextlib.suppress(VaultError):  # `fulfil.keep` says it
+            vault.keep_client(forge.origin, forge.scope, registered)
     from git_credential_forge import machine
 
-    values = {"oauthClientId": forge.client_id, "oauthRedirectURL": forge.own.redirect}
+    values = {"oauthClientId": registered.client_id, "oauthRedirectURL": registered.own.redirect}
     try:
-        if any(machine.kept(forge.url, key) != value for key, value in values.items()):
+        if registered.secret is not None:
+            if machine.kept(forge.url, "oauthClientId") not in (None, registered.client_id):
+                machine.drop(forge.url)  # the one before
+        elif any(machine.kept(forge.url, key) != value for key, value in values.items()):
             machine.keep(forge.url, {**values})
     except ForgeError as error:  # the next sign-in registers another one then
         say.trace(f"sign-in: {error.message}")

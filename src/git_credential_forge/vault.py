@@ -10,7 +10,8 @@ import contextlib
 import time
 from typing import TYPE_CHECKING
 
-from git_credential_forge import daemon, index, say
+from git_credential_forge import client, daemon, index, say
+from git_credential_forge.client import Client
 from git_credential_forge.daemon import Place
 from git_credential_forge.errors import VaultError
 from git_credential_forge.index import KEPT, Row
@@ -69,7 +70,12 @@ class Vault:
         held = self._get(_session_entry(origin, row.account, row.base))
         if held:
             return decode(held.password)
-        return self.keychain.get(origin, row.account, row.base) if self.keychain and row.kept else None
+        found = self.keychain.get(origin, row.account, row.base) if self.keychain and row.kept else None
+        registered = found.client() if found else None
+        if registered and not self.client(origin, row.base):  # or it would be gone with the session
+            with contextlib.suppress(VaultError):
+                self.keep_client(origin, row.base, registered)
+        return found
 
     def kept_in(self, row: Row | None) -> str | None:
         """The keychain that has the session of a sign-in; None for memory alone."""
@@ -155,17 +161,19 @@ class Vault:
                 rows[rows.index(old)] = heir
                 self._write_index(origin, rows, time.time())
 
-    # -- the secret of a client, which no sign-in has yet, or no more -------------------------------------
+    # -- the client that this machine has registered at a forge: it outlives the sign-ins by it ------------
 
-    def keep_client(self, origin: Origin, client_id: str, secret: Secret) -> None:
-        """Keep it for as long as there is memory. Raises VaultError."""
-        daemon.store(self.place, _client_entry(origin, client_id) + encode([("password", secret)]), FOR_EVER)
+    def keep_client(self, origin: Origin, base: str, registered: Client) -> None:
+        """Keep it in place of another, for as long as there is memory. Raises VaultError."""
+        secret = encode([("password", client.encode(registered))])
+        daemon.store(self.place, _client_entry(origin, base) + secret, FOR_EVER)
 
-    def client_secret(self, origin: Origin, client_id: str) -> Secret | None:
-        return parse(daemon.ask(self.place, _client_entry(origin, client_id))).password
+    def client(self, origin: Origin, base: str) -> Client | None:
+        held = parse(daemon.ask(self.place, _client_entry(origin, base))).password
+        return client.decode(held) if held else None
 
-    def forget_client(self, origin: Origin, client_id: str) -> None:
-        daemon.erase(self.place, _client_entry(origin, client_id))
+    def forget_client(self, origin: Origin, base: str) -> None:
+        daemon.erase(self.place, _client_entry(origin, base))
 
     def _store_answer(self, origin: Origin, session: Session, lifetime: int) -> None:
         answer = session.answer()
@@ -244,9 +252,9 @@ def _session_entry(origin: Origin, account: str, base: str) -> bytes:
     return encode([*where, ("username", account)])
 
 
-def _client_entry(origin: Origin, client_id: str) -> bytes:
+def _client_entry(origin: Origin, base: str) -> bytes:
     """Behind a tab, which no account has."""
-    return encode([("protocol", "https"), ("host", origin.hidden), ("username", f"\t{client_id}")])
+    return encode([("protocol", "https"), ("host", origin.hidden), ("username", f"\t{base}")])
 
 
 def _foreign(request: Request, capabilities: tuple[str, ...]) -> bytes:

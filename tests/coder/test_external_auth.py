@@ -363,6 +363,11 @@ def test_who_refuses_what(wire: Wire) -> None:
         ),
         (answer(403, message="Forbidden."), ForgeError, ["coder.example.org/sub refused: Forbidden"]),
         (answer(404, message="Route not found."), ForgeError, ["coder.example.org/sub refused: Route not found"]),
+        (
+            answer(404, body="not found"),
+            ForgeError,
+            ["coder.example.org/sub does not answer as Coder's API does: HTTP 404 without a reason", "is it a Coder?"],
+        ),
         (answer(418, body="x"), ForgeError, ["coder.example.org/sub refused: HTTP 418, and no reason"]),
         (answer(429, message="Slow down."), UnreachableError, ["coder.example.org/sub could not answer: Slow down"]),
         (answer(502, body="x"), UnreachableError, ["coder.example.org/sub could not answer: HTTP 502, and no reason"]),

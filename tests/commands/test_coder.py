@@ -222,7 +222,7 @@ ENDS = 1795362673  # of the link in the record
         ),
         (
             "show, linked",
-            ["show", "gitea"],
+            ["show", "--timeout", "60", "gitea"],
             "gitea      Gitea at {name}\nlinked     yes\nsigns in   in the browser\n",
             SHOWN | {"linked": True},
         ),

@@ -10,11 +10,12 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import httpx
 import pytest
 
+from git_credential_forge import machine
 from tests.support import fixed_port
 from tests.support.browser import Browser
 from tests.support.coder import Coder
@@ -23,6 +24,7 @@ from tests.support.coder_people import Entry
 from tests.support.forge import PASSWORDS
 from tests.support.gentle_browser import GentleBrowser
 from tests.support.httpserver import Answer
+from tests.support.keychain import Keychain
 from tests.support.person import Done, Person, wait_until
 from tests.support.signing_in import answer_of
 from tests.support.terminal import OnTerminal
@@ -172,14 +174,14 @@ def test_the_whole_way(anybody: Person, coder: Coder, chromium: Browser) -> None
 def test_a_second_machine(anybody: Person, coder: Coder, installed: Path, browser: GentleBrowser) -> None:
     """Each home has a registration of its own, so a sign-in on the second one ends nothing on the first."""
     machines = [Person(anybody.home / name, installed, NO_TLS, browser.opener) for name in ("desk", "sofa")]
-    for machine in machines:
-        assert machine.git("credential-forge", "configure").status == 0
-        assert login(machine, coder) == (0, "", signing_in(coder))
-    tokens = [fill(machine, coder)[0] for machine in machines]
-    for machine, token in zip(machines, tokens, strict=True):
+    for each in machines:
+        assert each.git("credential-forge", "configure").status == 0
+        assert login(each, coder) == (0, "", signing_in(coder))
+    tokens = [fill(each, coder)[0] for each in machines]
+    for each, token in zip(machines, tokens, strict=True):
         assert alive(coder, token)
-        refuse(machine, coder, token)
-        assert fill(machine, coder)[1] == ""
+        refuse(each, coder, token)
+        assert fill(each, coder)[1] == ""
     assert (len(coder.clients), len(browser.tabs())) == (2, 2)
 
 
@@ -256,10 +258,10 @@ def test_kept_beyond_the_session(person: Person, coder: Coder) -> None:
 
 
 def test_nothing_to_delete_it_with(person: Person, coder: Coder) -> None:
-    """With the session went what it takes to end the registration: then it is said where an owner can."""
+    """With memory went what it takes to end the registration: then it is said where an owner can."""
     before = kept(person)
     assert login(person, coder).status == 0
-    forget(person, coder)
+    restart(person)
     done = person.git("credential-forge", "unregister", coder.url)
     page = f"{coder.url}/deployment/oauth2-provider/apps"
     assert done == (
@@ -358,15 +360,41 @@ def test_renewed_at_half_of_its_life(person: Person, coder: Coder, browser: Gent
 
 
 @GENERATIONS
-def test_ended_while_nobody_was_there(person: Person, coder: Coder) -> None:
-    """A client that lived with the sign-in alone is taken back; one whose id is kept stays, for the next sign-in."""
+@pytest.mark.parametrize("nobody", [True, False])
+def test_ended(person: Person, coder: Coder, nobody: bool) -> None:
+    """The client outlives its sign-in, whether somebody was there when that ended, and said no to another one: the next
+    one is by it again."""
     token, _ = fill(person, coder)
-    clients = {*coder.clients}
+    clients = [*coder.clients]
     refuse(person, coder, token)
     coder.end_of(*clients)
-    done = person.git("-c", "credential.interactive=false", "credential", "fill", given=ask(coder))
-    assert (done.status, done.out) == (128, "")
-    assert {*coder.clients} == (set() if coder.generation == 2025 else clients)
+    with GentleBrowser("alice", PASSWORDS["alice"], "deny") as denying:
+        interactive = f"credential.interactive={'false' if nobody else 'true'}"
+        done = person.git(*("-c", interactive, "credential", "fill"), given=ask(coder), BROWSER=str(denying.opener))
+    assert (done.status, done.out, "you denied" in done.err) == (128, "", not nobody)
+    assert [*coder.clients] == clients
+    assert login(person, coder) == (0, "", signing_in(coder))
+    assert [*coder.clients] == clients
+
+
+@GENERATIONS
+def test_two_accounts(person: Person, coder: Coder) -> None:
+    """They share the client of this machine; the end of one sign-in, or of both, does what it says."""
+    alice, bob = (coder.url.replace("//", f"//{name}@") for name in ("alice", "bob"))
+    assert login(person, coder).status == 0
+    with GentleBrowser("bob", PASSWORDS["bob"]) as other:
+        assert person.git("credential-forge", "login", coder.url, BROWSER=str(other.opener)).status == 0
+    tokens = [answer_of(person.git("credential", "fill", given=f"url={url}\n\n").out + "\n") for url in (alice, bob)]
+    [client_id] = coder.clients
+    coder.end_of(client_id, "bob")
+    given = f"url={bob}\npassword={tokens[1]['password']}\n\n"
+    assert person.git("credential", "reject", given=given).status == 0
+    dead = person.git("-c", "credential.interactive=false", "credential", "fill", given=f"url={bob}\n\n")
+    assert (dead.status, dead.out) == (128, "")
+    assert (alive(coder, tokens[0]["password"]), [*coder.clients]) == (True, [client_id])
+    out = person.git("credential-forge", "logout", alice).out
+    assert out.endswith("\nthe client that this machine had registered there is deleted\n")
+    assert coder.clients == {}
 
 
 @GENERATIONS
@@ -457,7 +485,7 @@ def test_the_provider_is_off(alone: Person, generation: int) -> None:
 
 SOCKET = ".cache/git-credential-forge/socket"
 WHERE_ITS_SECRET_IS = (
-    "forge: the secret is kept in memory, until this machine restarts; then the same command gets another\n"
+    "forge: its secret is in memory alone, until git's cache ends, as at a reboot; then this gets another\n"
 )
 
 
@@ -532,6 +560,121 @@ def test_the_secret_is_gone(alone: Person, browser: GentleBrowser) -> None:
         assert [*coder.clients] == [client_id]
 
 
+def test_another_secret(alone: Person, browser: GentleBrowser) -> None:
+    """One that an owner has ended: the sign-in in memory goes on by the new one as well."""
+    with Coder(2025, registration=False) as coder:
+        alone.environment["BROWSER"] = str(browser.opener)
+        assert as_owner(alone, coder).status == 0
+        token, _ = fill(alone, coder)
+        [client] = coder.clients.values()
+        client.secret = coder.note("client_secret", "coder_cccccccccc_" + "d" * 40)
+        assert "register" in login(alone, coder).err
+        assert as_owner(alone, coder).status == 0
+        refuse(alone, coder, token)
+        assert fill(alone, coder)[1] == ""
+        assert login(alone, coder) == (0, "", signing_in(coder))
+
+
+@pytest.mark.parametrize("end", ["logout", "refused"])
+def test_the_secret_in_a_keychain(alone: Person, browser: GentleBrowser, tmp_path: Path, end: str) -> None:
+    """After a reboot it is in the sign-in that a keychain gave back, and outlives that."""
+    with Coder(2025, registration=False) as coder:
+        alone.environment["BROWSER"] = str(browser.opener)
+        helper = str(Keychain(tmp_path / "box").helper)
+        assert alone.git("config", "--global", "credential.forgeStore", helper).status == 0
+        assert as_owner(alone, coder).status == 0
+        assert login(alone, coder).status == 0
+        restart(alone)
+        token, said = fill(alone, coder)
+        assert said == ""
+        if end == "logout":
+            assert alone.git("credential-forge", "logout", coder.url).status == 0
+        else:
+            refuse(alone, coder, token)
+            coder.end_of(*coder.clients)
+            over = alone.git("-c", "credential.interactive=false", "credential", "fill", given=ask(coder))
+            assert over.status == 128
+        done = login(alone, coder)
+        assert (done.status, done.err.splitlines()[-1].startswith("forge: signed in as alice at ")) == (0, True)
+
+
+def held_client(person: Person, coder: Coder) -> str:
+    """What the cache has of the client of this machine."""
+    host = f"127.0.0.1.{urlsplit(coder.url).port}.http.git-credential-forge.invalid"
+    asked = ("credential-cache", "--socket", str(person.home / SOCKET), "get")
+    return person.git(*asked, given=f"protocol=https\nhost={host}\nusername=\t\n\n").out
+
+
+def test_replaced_by_one_of_the_persons(alone: Person) -> None:
+    """… that they have registered by hand: nothing is left of the other."""
+    with Coder(2025, registration=False) as coder:
+        assert as_owner(alone, coder).status == 0
+        assert "password=" in held_client(alone, coder)
+        coder.clients["an-id"] = Client("by hand", ["http://127.0.0.1:34106/"], "s3cret", False, "")
+        done = alone.git("credential-forge", "register", coder.url, given="an-id\ns3cret\n")
+        assert done.status == 0, done.err
+        assert held_client(alone, coder) == ""
+
+
+def test_it_cannot_be_told(alone: Person, browser: GentleBrowser) -> None:
+    """Whether the application is there: then no other is made, and what is here stays."""
+    with Coder(2025, registration=False) as coder:
+        alone.environment["BROWSER"] = str(browser.opener)
+        assert as_owner(alone, coder).status == 0
+        [client_id], before = coder.clients, kept(alone)
+        coder.instead[f"GET {APPS}/{client_id}"] = Answer(502, [("Content-Type", "text/html")], b"<html>bad gateway")
+        why = "it answered with a web page (HTTP 502)"
+        said = f"forge: {coder.host} did not look at the application of this machine: {why}\n"
+        assert as_owner(alone, coder) == (1, "", said)
+        assert ([*coder.clients], kept(alone)) == ([client_id], before)
+        assert login(alone, coder) == (0, "", signing_in(coder))
+
+
+def test_nothing_can_be_kept(alone: Person) -> None:
+    """… in memory: the id is, so that the next try takes the same application."""
+    with Coder(2025, registration=False) as coder:
+        directory = alone.home / SOCKET
+        (directory.parent / "lock-daemon").mkdir(parents=True)
+        directory.parent.chmod(0o700)
+        for said in ("created the application", "gave the application"):
+            done = as_owner(alone, coder)
+            first, last = done.err.splitlines()
+            assert (done.status, done.out, first.startswith(f"forge: {said} ")) == (1, "", True)
+            assert last.startswith("forge: nothing is kept in memory: "), last
+        assert len(coder.clients) == 1
+
+
+@GENERATIONS
+def test_registered_beforehand(person: Person, coder: Coder) -> None:
+    """By `register`: no secret is in a file, the sign-in is by that client, and `unregister` takes it back; and so does
+    another `register`."""
+    before = kept(person)
+    assert person.git("credential-forge", "register", coder.url).status == 0
+    done = person.git("credential-forge", "register", coder.url)
+    said = f'forge: {coder.host} has registered this program as "{machine.title()}"\n'
+    assert (done.status, done.err) == (0, said + (WHERE_ITS_SECRET_IS if coder.generation == 2025 else ""))
+    [client_id] = coder.clients
+    assert login(person, coder) == (0, "", signing_in(coder))
+    assert [*coder.clients] == [client_id]
+    assert person.leaks.found(coder.secrets()) == []
+    out = person.git("credential-forge", "unregister", coder.url).out
+    assert out.endswith("\nthe application is deleted, and its tokens have ended\n")
+    assert (coder.clients, kept(person), held_client(person, coder)) == ({}, before, "")
+
+
+@GENERATIONS
+def test_a_refusal_may_be_pasted(anybody: Person, coder: Coder) -> None:
+    """As the address on which a browser ended that was somewhere else."""
+    command = ["git", "credential-forge", "login", "--paste", coder.url]
+    with OnTerminal(command, anybody.environment, anybody.home) as terminal:
+        found = terminal.wait_for(r"redirect_uri=(\S+?)&")
+        terminal.wait_for("then paste here")
+        state = "" if coder.generation == 2025 else "&state=" + terminal.wait_for(r"[?&]state=([\w-]+)")[1]
+        terminal.type(f"{unquote(found[1])}?error=access_denied{state}\n")
+        assert terminal.wait() == 1
+        assert terminal.seen.endswith(f"not signed in to {coder.host}: you denied the request in the browser\n")
+
+
 def test_an_application_that_is_gone(alone: Person, browser: GentleBrowser) -> None:
     """… is made anew, with the port that was kept."""
     with Coder(2026, registration=False) as coder:
@@ -566,7 +709,6 @@ def test_unregistered_by_hand(alone: Person, browser: GentleBrowser) -> None:
         alone.environment["BROWSER"] = str(browser.opener)
         before = kept(alone)
         assert as_owner(alone, coder).status == 0
-        [client_id] = coder.clients
         assert login(alone, coder).status == 0
         done = alone.git("credential-forge", "unregister", coder.url)
         page = f"{coder.url}/deployment/oauth2-provider/apps"
@@ -575,13 +717,12 @@ def test_unregistered_by_hand(alone: Person, browser: GentleBrowser) -> None:
             (
                 f"forgot the client id for {coder.url}, which was in ~/.config/git-credential-forge/gitconfig\n"
                 f"forgot alice at {coder.host}, who was signed in by it\n"
+                "its tokens are revoked there\n"
             ),
             f"forge: the application stays at {coder.host}; to delete it there: {page}\n",
         )
         assert kept(alone) == before
-        hidden = f"protocol=https\nhost=127.0.0.1.{urlsplit(coder.url).port}.http.git-credential-forge.invalid\n"
-        asked = ("credential-cache", "--socket", str(alone.home / SOCKET), "get")
-        assert alone.git(*asked, given=f"{hidden}username=\t{client_id}\n\n").out == ""
+        assert held_client(alone, coder) == ""
 
 
 @pytest.mark.parametrize(

@@ -343,7 +343,7 @@ def no_token(workspace: Workspace, why: str) -> str:
     return (
         f"forge: no token for {workspace.forge.host} from Coder: {why}\n"
         f"forge: to link it: open {workspace.page}, then run the command again\n"
-        f"forge: to sign in without Coder: git config --global credential.{workspace.forge.url}.forgeCoder never\n"
+        f"forge: to sign in without Coder: git credential-forge login {workspace.forge.url}\n"
     )
 
 

@@ -37,8 +37,8 @@ PLAIN = Redirect("127.0.0.1", 0, "")
 class Serving:
     """A listener at work, its two attempts (browser, paste), and a browser that brings the true callback."""
 
-    def __init__(self, redirect: Redirect = PLAIN) -> None:
-        self.listener = Listener(redirect)
+    def __init__(self, redirect: Redirect = PLAIN, *, ours: bool = False) -> None:
+        self.listener = Listener(redirect, ours=ours)
         self.attempts = [Attempt.fresh(), Attempt.fresh()]
         self.listener.serve(self.attempts, Issuer(ISSUER, announced=False), TARGET)
         self.port = int(self.listener.host.rpartition(":")[2])
@@ -435,8 +435,8 @@ def test_an_error_with_the_right_state_is_handed_over(serving: Serving) -> None:
 
 
 def test_an_error_without_a_state() -> None:
-    """… as the Coder of 2025 sends it: it ends the sign-in at a path that nobody else was told, and at no other."""
-    serving = Serving(unguessable())
+    """… as the Coder of 2025 sends it: it ends the sign-in at a path that cannot be guessed, and at no other."""
+    serving = Serving(unguessable(), ours=True)
     path = urlsplit(serving.listener.redirect_uri).path
     assert re.fullmatch(r"/[A-Za-z0-9_-]{43}", path)
     assert path != unguessable().path
@@ -447,10 +447,11 @@ def test_an_error_without_a_state() -> None:
         browser.sendall(request(serving.port, f"{path}?error=access_denied"))
         assert serving.take().refusal == ("access_denied", "")
     serving.listener.close()
-    guessed = Serving(Redirect("127.0.0.1", 0, "/callback"))
-    assert guessed.stray(request(guessed.port, "/callback?error=access_denied")).status == 400
-    assert guessed.untouched()
-    guessed.listener.close()
+    for redirect, ours in ((Redirect("127.0.0.1", 0, "/callback"), True), (unguessable(), False)):
+        guessed = Serving(redirect, ours=ours)
+        assert guessed.stray(request(guessed.port, f"{redirect.path}?error=access_denied")).status == 400
+        assert guessed.untouched()
+        guessed.listener.close()
 
 
 @pytest.mark.parametrize(

@@ -166,7 +166,9 @@ def test_callback_that_is_none(query: str) -> None:
     ("query", "refusal"),
     [
         ("error=access_denied", Refusal("access_denied", "")),
-        ("error=access_denied&error_description=no", Refusal("access_denied", "no")),
+        ("error=access_denied&x=y", Refusal("access_denied", "")),
+        ("error=access_denied&error_description=no", None),
+        ("error=invalid_scope", None),
         ("code=c", None),
         ("error=x&code=c", None),
         ("error=x&error=x", None),
@@ -176,7 +178,7 @@ def test_callback_that_is_none(query: str) -> None:
     ],
 )
 def test_callback_by_its_path(query: str, refusal: Refusal | None) -> None:
-    """At a path that nobody else knows, a refusal needs no state; everything else does."""
+    """At a path that cannot be guessed, a bare refusal needs no state; everything else does."""
     found = wire.parse_callback(query, ATTEMPTS, KNOWN, by_path=True)
     assert (found.refusal if found else None) == refusal
     assert found is None or (found.code, found.verifier) == (None, ATTEMPTS[0].verifier)

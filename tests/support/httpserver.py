@@ -110,12 +110,18 @@ class _Handler(BaseHTTPRequestHandler):
         if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
             return self._whole(int(self.headers.get("Content-Length", 0)))
         chunks = []
-        while size := int(self.rfile.readline().split(b";")[0], 16):
+        while size := int(self._whole_line().split(b";")[0], 16):
             chunks.append(self._whole(size))
             self.rfile.readline()
         while self.rfile.readline().strip():
             pass
         return b"".join(chunks)
+
+    def _whole_line(self) -> bytes:
+        line = self.rfile.readline()
+        if not line.endswith(b"\n"):
+            raise ConnectionAbortedError
+        return line
 
     def _whole(self, size: int) -> bytes:
         """A client that ends in the middle of what it sends has asked for nothing."""

@@ -190,7 +190,10 @@ def _demand(access: Access, answer: Response, provider: str, *secrets: Secret) -
         )
     if 200 <= answer.status < 300:  # noqa: PLR2004
         return
-    why = api.words(answer, access.token, *secrets) or f"HTTP {answer.status}, and no reason"
+    why = api.words(answer, access.token, *secrets)
+    if why is None and answer.status == 404:  # noqa: PLR2004
+        raise ForgeError(f"{name} does not answer as Coder's API does: HTTP 404 without a reason", "is it a Coder?")
+    why = why or f"HTTP {answer.status}, and no reason"
     if answer.status == 401:  # noqa: PLR2004
         raise ForgeError(f"{name} refuses {access.source}: {why}", access.remedy)
     if answer.status == 404 and provider:  # noqa: PLR2004

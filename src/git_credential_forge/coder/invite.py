@@ -61,7 +61,7 @@ def refused(whom: Forge, why: str, unlinked: Unlinked) -> RefusedError:
     return RefusedError(
         f"no token for {whom.name} from Coder: {why}",
         f"to link it: open {say.clean(unlinked.page)}, then run the command again",
-        f"to sign in without Coder: git config --global credential.{whom.origin.url}.forgeCoder never",
+        f"to sign in without Coder: git credential-forge login {whom.origin.url}",
     )
 
 

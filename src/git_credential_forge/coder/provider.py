@@ -50,7 +50,7 @@ def create(forge: Forge, token: Secret, source: str, wanted: str, kept: str | No
     """An application with a secret, by an owner's session token; the one that is `kept`, if it is there, gets another
     secret. Raises ForgeError; then no new one is left there."""
     url, name = f"{forge.origin.url}{forge.base}/api/v2/oauth2-provider/apps", _name(wanted)
-    there = _named(url, token, kept, forge.redirect) if kept else None
+    there = _named(forge, url, token, source, kept) if kept else None
     if kept and there:
         return Made(kept, _secret(forge, f"{url}/{kept}/secrets", token, source), there, new=False)
     answer = http.post_json(url, {"name": name, "callback_url": forge.redirect, "icon": ""}, session=token)
@@ -65,13 +65,15 @@ def create(forge: Forge, token: Secret, source: str, wanted: str, kept: str | No
         raise
 
 
-def _named(url: str, token: Secret, client_id: str, redirect: str) -> str | None:
-    """What an application is called, if it is there with this redirect address."""
-    if not _ID.fullmatch(client_id):
+def _named(forge: Forge, url: str, token: Secret, source: str, client_id: str) -> str | None:
+    """What an application is called, if it is there with this redirect address. Raises ForgeError: what cannot be told
+    is no reason for another one."""
+    answer = http.get(f"{url}/{client_id}", session=token) if _ID.fullmatch(client_id) else None
+    if answer is None or (answer.status in (400, 404) and not api.stranger(answer)):  # no UUID; unknown
         return None
-    said = api.fields(http.get(f"{url}/{client_id}", session=token)) or {}
+    said = _made(forge, answer, source, "look at the application of this machine", token, status=200)
     name = said.get("name")
-    same = (said.get("id"), said.get("callback_url")) == (client_id, redirect)
+    same = (said.get("id"), said.get("callback_url")) == (client_id, forge.redirect)
     return say.clean(name) if same and isinstance(name, str) else None
 
 
@@ -93,13 +95,15 @@ def _delete(forge: Forge, url: str, token: Secret, name: str) -> None:
         say.line(f'the application "{name}" is at {forge.name} all the same: {page}')
 
 
-def _made(forge: Forge, answer: Response, source: str, what: str, token: Secret) -> dict[str, object]:
+def _made(
+    forge: Forge, answer: Response, source: str, what: str, token: Secret, *, status: int = 201
+) -> dict[str, object]:
     found = api.fields(answer)
-    if answer.status == 201 and found is not None:  # noqa: PLR2004
+    if answer.status == status and found is not None:
         return found
     why = api.stranger(answer) or api.words(answer, token) or f"HTTP {answer.status}, and no reason"
     if answer.status == 401:  # noqa: PLR2004
-        raise RefusedError(f"{forge.name} refuses {source}: {why}")
+        raise RefusedError(f"{forge.name} refuses {source}: {why}", f"a new one is at {forge.url}/cli-auth")
     if answer.status >= 500:  # noqa: PLR2004
         raise UnreachableError(f"{forge.name} did not {what}: {why}")
     raise ForgeError(f"{forge.name} did not {what}: {why}", "it takes the session token of an owner of the deployment")

@@ -20,7 +20,9 @@ def run(arguments: list[str]) -> int:
     module = import_module(f"{__name__}.{VERBS[verb]}")
     parser = argparse.ArgumentParser(prog=f"git credential-forge {verb}", allow_abbrev=False)
     getattr(module, f"{verb}_options")(parser)
-    options = parser.parse_args(arguments[1:])
+    # Of `coder show --json ID`, else, the ID would not be understood.
+    parse = parser.parse_intermixed_args if verb == "coder" else parser.parse_args
+    options = parse(arguments[1:])
     if surroundings.foreign_home():
         raise ForgeError("this is root in somebody else's home (sudo), where nothing is written: run it as yourself")
     status: int = getattr(module, verb)(options)

@@ -40,7 +40,6 @@ def create(forge: Forge, name: str) -> Client:
         say.line(f'created the application "{made.name}" at {forge.name}, {what}')
     else:
         say.line(f'gave the application "{made.name}" at {forge.name}, which is this machine\'s already, a new secret')
-    say.line("the secret is kept in memory, until this machine restarts; then the same command gets another")
     return Client(made.client_id, made.secret, forge.redirect)
 
 

@@ -51,7 +51,7 @@ def _forget(held: Vault, origin: Origin, asked: str | None) -> int:
         if session and session.lent:
             _leave(origin, session)
         elif session:
-            _end(session, _secret(origin, session))
+            end(session, secret_of(origin, session))
             _take_back(held, origin, session)
     if all(gone) or not held.keychain:
         return 0
@@ -67,7 +67,7 @@ def _leave(origin: Origin, session: Session) -> None:
     say.result(f"to have none from it: git config --global credential.{origin.url}.forgeCoder never")
 
 
-def _secret(origin: Origin, session: Session) -> Secret | None:
+def secret_of(origin: Origin, session: Session) -> Secret | None:
     """The secret of the client that a session was made by. What is set now can be another's, for another server."""
     configured = settings.read(origin.url + session.base)
     errand = Errand(Request(), origin, session.base, None, lambda: False, configured)
@@ -79,22 +79,23 @@ def _secret(origin: Origin, session: Session) -> Secret | None:
 
 
 def _take_back(held: Vault, origin: Origin, session: Session) -> None:
-    """End a client that this machine has registered at the sign-in, unless another account is signed in by it. With the
-    session goes what it takes to end it, and a secret without which it is of no use."""
-    own = session.own()
+    """End a client that this machine has registered at the sign-in, unless another account is signed in by it, or it
+    is an owner's, which no program can take back."""
+    mine = session.client()
     others = (held.session(origin, row.base, row.account) for row in held.rows(origin, None))
-    if own is None or own.token is None or any(other and other.client_id == session.client_id for other in others):
+    if mine is None or mine.own.token is None or any(other and other.client_id == mine.client_id for other in others):
         return
-    if not registration.take_back(own):
+    if not registration.take_back(mine.own):
         say.line("the client that this machine has registered there could not be deleted")
         return
+    held.forget_client(origin, session.base)
     say.result("the client that this machine had registered there is deleted")
     url = origin.url + session.base
     if machine.kept(url, "oauthClientId") == session.client_id:
         machine.drop(url)
 
 
-def _end(session: Session, secret: Secret | None) -> None:
+def end(session: Session, secret: Secret | None) -> None:
     """Revoke what the forge still accepts, or say how long it does."""
     why = revoke.revoke(session, secret)
     if why is None:

@@ -7,15 +7,15 @@ import shlex
 
 from git_credential_forge import ask, commands, daemon, identify, keychain, machine, recognise, say, settings
 from git_credential_forge import surroundings as around
-from git_credential_forge.commands import as_owner, by_hand, own
+from git_credential_forge.client import Client
+from git_credential_forge.commands import as_owner, by_hand, logout, own
 from git_credential_forge.commands.login import origin_of, request_for
 from git_credential_forge.errand import Errand, address, base_of
 from git_credential_forge.errors import ForgeError, RefusedError
 from git_credential_forge.oauth import metadata, registration
 from git_credential_forge.oauth.metadata import ElsewhereError
-from git_credential_forge.oauth.registration import Client
 from git_credential_forge.origin import Url
-from git_credential_forge.recognise import Forge
+from git_credential_forge.recognise import Forge, Registration
 from git_credential_forge.secret import Secret
 from git_credential_forge.session import Session
 from git_credential_forge.vault import Vault
@@ -56,62 +56,95 @@ def register(options: argparse.Namespace) -> int:
         return 0
     if forge.kind.registers_at_sign_in and (options.as_owner or forge.registration_url):
         forge = as_owner.with_own_port(forge)
+    typed = False
     if options.as_owner:
-        client = as_owner.create(forge, name)
-        if errand.vault and client.secret:
-            errand.vault.keep_client(forge.origin, client.client_id, client.secret)
-        client = client._replace(secret=None)
+        made = as_owner.create(forge, name)
     elif options.client_id is None and forge.registration_url:
-        client = registration.register(forge, forge.registration_url, name)
+        made = registration.register(forge, forge.registration_url, name)
         say.line(f'{forge.name} has registered this program as "{name}"')
     else:
-        client = by_hand.ask(forge, name, options.client_id, browser=errand.surroundings.browser)
-    machine.keep(forge.url, {**described, **_values(forge, client)})
-    _report(errand, forge, client.client_id)
+        made, typed = by_hand.ask(forge, name, options.client_id, browser=errand.surroundings.browser), True
+    _keep(errand.vault, forge, described, made, typed=typed)
+    _report(errand, forge, made.client_id)
     say.result(f"the next git command signs in; or now: git credential-forge login {forge.url}")
     return 0
 
 
+def _keep(
+    vault: Vault | None, forge: Forge, described: dict[str, str | Secret], made: registration.Client, *, typed: bool
+) -> None:
+    """Keep a client in the machine-local file; where a sign-in looks for it in the vault too, the secrets that nobody
+    has typed are there alone."""
+    in_vault = vault if forge.kind.registers_at_sign_in else None
+    machine.keep(forge.url, {**described, **_values(forge, made, secret=typed or not in_vault)})
+    if in_vault is None:
+        return
+    if typed:
+        in_vault.forget_client(forge.origin, forge.scope)
+        return
+    before = in_vault.client(forge.origin, forge.scope)
+    if before and before.client_id != made.client_id and before.own.token:
+        registration.take_back(before.own)
+    own = Registration(made.redirect, made.url, made.token)
+    in_vault.keep_client(forge.origin, forge.scope, Client(made.client_id, made.secret, forge.token_url, own))
+    if made.secret:
+        say.line("its secret is in memory alone, until git's cache ends, as at a reboot; then this gets another")
+
+
 def unregister(options: argparse.Namespace) -> int:
     errand = _errand(options)
-    url, ours = _registered(errand), _registered_at_sign_in(errand)
+    url = _registered(errand)
+    ours = _clients(errand, url)
     if url is None and not ours:
         raise ForgeError(f"register has kept nothing for {errand.origin.url} on this machine")
     clients = [machine.kept(url, "oauthClientId") or ""] if url else sorted({each.client_id for each in ours})
     mine = [each for each in ours if each.client_id in clients]
     if options.keep_application:
         deleted = False
-    elif url and not any(each.registration_token for each in mine):
+    elif url and not any(each.own.token for each in mine):
         deleted = own.delete(errand, url, clients[0], agreed=options.yes)
     else:
         deleted = _take_back(errand, mine)
+    sessions = [each for each in _sessions(errand) if each.client_id in clients]
+    signed_in = [(each, logout.secret_of(errand.origin, each)) for each in sessions]
     if url:
         machine.drop(url)
-        if errand.vault:
-            errand.vault.forget_client(errand.origin, clients[0])
         say.result(f"forgot the client id for {url}, which was in {machine.short(machine.path())}")
-    for client_id in clients:
-        for account in _forget(errand, client_id):
-            say.result(f"forgot {account} at {errand.origin.netloc}, who was signed in by it")
+    for session, secret in signed_in:
+        if errand.vault:
+            errand.vault.forget(errand.origin, session.base, session.account)
+        say.result(f"forgot {session.account} at {errand.origin.netloc}, who was signed in by it")
+        if not deleted:
+            logout.end(session, secret)
+    if errand.vault:
+        errand.vault.forget_client(errand.origin, _base(errand, url))
     if deleted:
         say.result("the application is deleted, and its tokens have ended")
     return 0
 
 
-def _registered_at_sign_in(errand: Errand) -> list[Session]:
-    """The sign-ins whose client this machine has registered with them."""
-    if errand.vault is None:
-        return []
+def _base(errand: Errand, url: str | None) -> str:
+    return url.removeprefix(errand.origin.url) if url else errand.base
+
+
+def _sessions(errand: Errand) -> list[Session]:
+    vault = errand.vault
+    rows = vault.rows(errand.origin, None) if vault else []
+    found = [vault.session(errand.origin, row.base, row.account) for row in rows] if vault else []
+    return [each for each in found if each]
+
+
+def _clients(errand: Errand, url: str | None) -> list[Client]:
+    """Those that this machine has registered there by itself: of its sign-ins, and the one that outlives them."""
     path = errand.request.path
-    rows = [row for row in errand.vault.rows(errand.origin, None) if not path or recognise.covers(row.base, path)]
-    found = [errand.vault.session(errand.origin, row.base, row.account) for row in rows]
-    return [session for session in found if session and session.own()]
+    ours = [each.client() for each in _sessions(errand) if not path or recognise.covers(each.base, path)]
+    lasting = errand.vault.client(errand.origin, _base(errand, url)) if errand.vault else None
+    return [each for each in (*ours, lasting) if each]
 
 
-def _take_back(errand: Errand, mine: list[Session]) -> bool:
+def _take_back(errand: Errand, mine: list[Client]) -> bool:
     """End these clients where they are registered; whether all are gone."""
-    registrations = {session.client_id: session.own() for session in mine}
-    gone = [own is not None and registration.take_back(own) for own in registrations.values()]
+    gone = [registration.take_back(each.own) for each in {each.client_id: each for each in mine}.values()]
     if not all(gone):
         say.line(f"the application stays at {errand.origin.netloc}: it could not be deleted now")
     return all(gone)
@@ -125,12 +158,12 @@ def _report(errand: Errand, forge: Forge, client_id: str) -> None:
         say.line(f"to take that out: git config --global --unset credential.{forge.url}.oauthClientId")
 
 
-def _values(forge: Forge, client: Client) -> dict[str, str | Secret]:
-    values: dict[str, str | Secret] = {"oauthClientId": client.client_id}
-    if forge.kind.registers_at_sign_in and client.redirect != forge.kind.redirect:
-        values["oauthRedirectURL"] = client.redirect
-    if client.secret:
-        values["oauthClientSecret"] = client.secret
+def _values(forge: Forge, made: registration.Client, *, secret: bool) -> dict[str, str | Secret]:
+    values: dict[str, str | Secret] = {"oauthClientId": made.client_id}
+    if forge.kind.registers_at_sign_in and made.redirect != forge.kind.redirect:
+        values["oauthRedirectURL"] = made.redirect
+    if made.secret and secret:
+        values["oauthClientSecret"] = made.secret
     if forge.kind.own_scopes and forge.scopes == forge.kind.scopes:
         values["oauthScopes"] = forge.kind.own_scopes  # the default is for the client that the forge ships
     return values
@@ -214,16 +247,3 @@ def _registered(errand: Errand) -> str | None:
     paths = (url.removeprefix(wanted) for url in machine.registered() if f"{url}/".startswith(f"{wanted}/"))
     fitting = [path for path in paths if not path or recognise.covers(path, errand.request.path)]
     return wanted + max(fitting, key=len) if fitting else None
-
-
-def _forget(errand: Errand, client_id: str) -> list[str]:
-    """Drop the sign-ins made with a client; their accounts."""
-    if errand.vault is None:
-        return []
-    forgotten = []
-    for row in errand.vault.rows(errand.origin, None):
-        session = errand.vault.session(errand.origin, row.base, row.account)
-        if session and session.client_id == client_id:
-            errand.vault.forget(errand.origin, row.base, row.account)
-            forgotten.append(row.account)
-    return forgotten

@@ -203,7 +203,7 @@ class _Conversation:
         ours = parse(self.listener.redirect_uri)
         attempts = [self.browser_attempt, self.paste_attempt]
         if address and ours and (address.origin, address.path or "/") == (ours.origin, ours.path or "/"):
-            callback = wire.parse_callback(address.query, attempts, self.issuer)
+            callback = wire.parse_callback(address.query, attempts, self.issuer, by_path=True)
             if callback:
                 return callback
         if self.terminal:

@@ -44,6 +44,9 @@ def listening(forge: Forge) -> Iterator[tuple[Listener, Forge]]:
         here = forge._replace(redirect=listener.redirect_uri)
         ready = _remembered(here) if here.own else forge
         if ready is None or ready.client_id is None:
+            if here.own and here.own.url is None and here.registration_url:
+                why = "it is not known there, or its secret is lost"
+                say.line(f"the client {here.client_id} cannot be used any more ({why}): registering another")
             ready = _registered(here)
             made = ready.own
         yield listener, ready
@@ -61,12 +64,13 @@ def _bound(forge: Forge) -> Listener:
     known = parse(own.redirect) if own else None
     if known and known.origin.port and known.origin.loopback:
         try:
-            return Listener(Redirect(known.origin.host, known.origin.port, known.path))
+            return Listener(Redirect(known.origin.host, known.origin.port, known.path), ours=True)
         except TryElsewhereError as error:
-            if forge.client_secret and own and own.url is None:  # an owner's application, which stays as it is
+            owners = forge.client_secret is not None or forge.registration_url is None
+            if own and own.url is None and owners:  # it stays as it is, and is not given up for that
                 raise
             say.trace(f"dynamic: {error.message}")
-    return Listener(unguessable())
+    return Listener(unguessable(), ours=True)
 
 
 def _remembered(forge: Forge) -> Forge | None:

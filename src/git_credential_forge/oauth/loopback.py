@@ -44,7 +44,7 @@ class Redirect(NamedTuple):
 
 
 def unguessable() -> Redirect:
-    """Any free port, and a path that nobody else knows: some servers tell a refusal without the state."""
+    """Any free port, and a path that no page can guess: some servers tell a refusal without the state."""
     return Redirect("127.0.0.1", 0, f"/{Secret.fresh().reveal()}")
 
 
@@ -66,13 +66,13 @@ class _Waiting:
 class Listener:
     """Open while a sign-in runs. `descriptor` can be polled: readable when a callback is there to be taken."""
 
-    def __init__(self, redirect: Redirect) -> None:
-        """Bind; raises TryElsewhereError when a fixed port is taken."""
+    def __init__(self, redirect: Redirect, *, ours: bool = False) -> None:
+        """Bind; raises TryElsewhereError when a fixed port is taken. `ours`: no person has chosen the path."""
         self._sockets = _bound(redirect)
         self.host = f"{redirect.host}:{self._sockets[0].getsockname()[1]}"
         self.redirect_uri = f"http://{self.host}{redirect.path}"
         self._path = redirect.path or "/"
-        self._by_path = bool(_UNGUESSABLE.fullmatch(self._path))
+        self._by_path = ours and bool(_UNGUESSABLE.fullmatch(self._path))
         self._attempts: list[Attempt] = []
         self._issuer = wire.UNKNOWN_ISSUER
         self._target = ""

@@ -159,7 +159,8 @@ def parse_callback(query: str, attempts: list[Attempt], issuer: Issuer, *, by_pa
     """An authorization response, or None for anything that has not exactly one state, and a right one.
 
     Until the state has been found right, nothing else in the query is looked at (RFC 9700, section 2.1). But where the
-    path is known to that server alone, a refusal counts without a state: so the Coder of 2025 sends it.
+    path cannot be guessed, or was pasted by a person, a bare `access_denied` counts without one: so the Coder of 2025
+    sends it.
     """
     try:
         pairs = parse_qsl(query, keep_blank_values=True, max_num_fields=32, errors="strict")
@@ -169,8 +170,8 @@ def parse_callback(query: str, attempts: list[Attempt], issuer: Issuer, *, by_pa
     found = dict(pairs)
     if len(keys) != len(set(keys)):  # RFC 6749, section 3.1: no parameter twice
         return None
-    if by_path and "error" in keys and {*keys} <= {"error", "error_description"}:
-        return Callback(attempts[0].verifier, None, Refusal(found["error"], found.get("error_description", "")))
+    if by_path and [(key, found[key]) for key in keys] == [("error", "access_denied")]:
+        return Callback(attempts[0].verifier, None, Refusal("access_denied", ""))
     if "state" not in found:
         return None
     answered = Secret(found["state"])

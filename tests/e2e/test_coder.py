@@ -485,7 +485,7 @@ def test_the_provider_is_off(alone: Person, generation: int) -> None:
 
 SOCKET = ".cache/git-credential-forge/socket"
 WHERE_ITS_SECRET_IS = (
-    "forge: its secret is in memory alone, until git's cache ends, as at a reboot; then this gets another\n"
+    "forge: its secret is in memory alone, until git's cache ends, as at a reboot; this command then gets another\n"
 )
 
 

@@ -88,7 +88,8 @@ def _keep(
     own = Registration(made.redirect, made.url, made.token)
     in_vault.keep_client(forge.origin, forge.scope, Client(made.client_id, made.secret, forge.token_url, own))
     if made.secret:
-        say.line("its secret is in memory alone, until git's cache ends, as at a reboot; then this gets another")
+        how_long = "until git's cache ends, as at a reboot; this command then gets another"
+        say.line(f"its secret is in memory alone, {how_long}")
 
 
 def unregister(options: argparse.Namespace) -> int:

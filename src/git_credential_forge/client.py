@@ -25,10 +25,18 @@ def of(forge: Forge) -> Client | None:
 
 def used(forge: Forge, client: Client) -> Forge | None:
     """The forge by this client; None if the configuration names another one, or its secret, or another endpoint."""
-    fits = forge.client_id in (None, client.client_id) and forge.client_secret is None
-    if not fits or forge.token_url != client.token_url:
+    named = forge.client_id == client.client_id and forge.client_secret is None
+    if not (named or forge.client_id is None) or forge.token_url != client.token_url:
         return None
     return forge._replace(client_id=client.client_id, client_secret=client.secret, own=client.own)
+
+
+def renewed(client: Client, newest: Client | None) -> Client:
+    """What is newest of a client that a session is by: its secret and its redirect address can have changed."""
+    if newest is None or newest.client_id != client.client_id:
+        return client
+    own = newest.own if newest.own.token else client.own._replace(redirect=newest.own.redirect)
+    return newest._replace(own=own)
 
 
 def encode(client: Client) -> Secret:

@@ -152,6 +152,7 @@ def _refresh(errand: Errand, vault: Vault, forge: Forge, old: Session) -> Answer
         raise authorize.unknown_client(forge)
     if isinstance(outcome, Rejected | UnknownClient):
         if _is_still_held(vault, errand.origin, old):
+            vault.outlive(errand.origin, old)
             vault.forget(errand.origin, old.base, old.account, over=True)
         if errand.surroundings.interactive:
             _say_why(forge, outcome, vault.place)

@@ -29,9 +29,7 @@ def forge_of(session: Session, errand: Errand) -> Forge | None:
     registered = session.client()
     if registered:  # whose secret may be another one by now
         newest = errand.vault.client(errand.origin, session.base) if errand.vault else None
-        if newest and newest.client_id == registered.client_id:
-            registered = newest
-        forge = client.used(forge, registered) or forge
+        forge = client.used(forge, client.renewed(registered, newest)) or forge
     same = (forge.token_url, forge.client_id) == (session.token_url, session.client_id)
     return forge if same else None
 

@@ -70,12 +70,7 @@ class Vault:
         held = self._get(_session_entry(origin, row.account, row.base))
         if held:
             return decode(held.password)
-        found = self.keychain.get(origin, row.account, row.base) if self.keychain and row.kept else None
-        registered = found.client() if found else None
-        if registered and not self.client(origin, row.base):  # or it would be gone with the session
-            with contextlib.suppress(VaultError):
-                self.keep_client(origin, row.base, registered)
-        return found
+        return self.keychain.get(origin, row.account, row.base) if self.keychain and row.kept else None
 
     def kept_in(self, row: Row | None) -> str | None:
         """The keychain that has the session of a sign-in; None for memory alone."""
@@ -169,8 +164,20 @@ class Vault:
         daemon.store(self.place, _client_entry(origin, base) + secret, FOR_EVER)
 
     def client(self, origin: Origin, base: str) -> Client | None:
+        """The one that is kept; where memory has forgotten, that of the newest sign-in by one."""
         held = parse(daemon.ask(self.place, _client_entry(origin, base))).password
-        return client.decode(held) if held else None
+        if held:
+            return client.decode(held)
+        rows = [row for row in index.read(self.place, origin) if row.base == base]
+        sessions = [self.session(origin, base, row.account) for row in rows]
+        by_one = [session for session in sessions if session and session.client()]
+        return max(by_one, key=lambda session: session.issued_at).client() if by_one else None
+
+    def outlive(self, origin: Origin, session: Session | None) -> None:
+        """Have the client of a session that is about to be forgotten outlive it."""
+        if session and session.client() and (lasting := self.client(origin, session.base)):
+            with contextlib.suppress(VaultError):
+                self.keep_client(origin, session.base, lasting)
 
     def forget_client(self, origin: Origin, base: str) -> None:
         daemon.erase(self.place, _client_entry(origin, base))

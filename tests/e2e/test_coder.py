@@ -598,6 +598,112 @@ def test_the_secret_in_a_keychain(alone: Person, browser: GentleBrowser, tmp_pat
         assert (done.status, done.err.splitlines()[-1].startswith("forge: signed in as alice at ")) == (0, True)
 
 
+@pytest.fixture
+def keychain(alone: Person, tmp_path: Path) -> Keychain:
+    """That sign-ins are kept in."""
+    box = Keychain(tmp_path / "box")
+    assert alone.git("config", "--global", "credential.forgeStore", str(box.helper)).status == 0
+    return box
+
+
+def sign_in_as(name: str, person: Person, url: str) -> Done:
+    with GentleBrowser(name, PASSWORDS[name]) as other:
+        return person.git("credential-forge", "login", url, BROWSER=str(other.opener))
+
+
+@pytest.mark.usefixtures("keychain")
+def test_the_newest_secret_in_a_keychain(alone: Person, browser: GentleBrowser) -> None:
+    """Of two sign-ins by one client the later one has it, whichever is asked for first after a reboot."""
+    with Coder(2025, registration=False) as coder:
+        alone.environment["BROWSER"] = str(browser.opener)
+        assert as_owner(alone, coder).status == 0
+        assert login(alone, coder).status == 0
+        [client] = coder.clients.values()
+        client.secret = coder.note("client_secret", "coder_cccccccccc_" + "d" * 40)
+        assert as_owner(alone, coder).status == 0
+        bob = coder.url.replace("//", "//bob@")
+        assert sign_in_as("bob", alone, bob).status == 0
+        restart(alone)
+        token, said = fill(alone, coder)
+        assert said == ""
+        assert sign_in_as("bob", alone, bob).status == 0
+        refuse(alone, coder, token)
+        assert fill(alone, coder)[1] == ""
+
+
+@pytest.mark.usefixtures("keychain")
+@GENERATIONS
+def test_what_deletes_it_in_a_keychain(person: Person, coder: Coder) -> None:
+    """It is there for somebody else's sign-in after a reboot as well; with the last one, the client goes."""
+    assert login(person, coder).status == 0
+    restart(person)
+    assert sign_in_as("bob", person, coder.url.replace("//", "//bob@")).status == 0
+    token, _ = fill(person, coder)
+    refuse(person, coder, token)
+    assert fill(person, coder)[1] == ""
+    assert len(coder.clients) == 1
+    out = person.git("credential-forge", "logout", coder.url).out
+    assert out.endswith("\nthe client that this machine had registered there is deleted\n")
+    assert coder.clients == {}
+
+
+@GENERATIONS
+def test_two_clients(person: Person, coder: Coder) -> None:
+    """One that was taken away there, and the one that came after it: `logout` of a sign-in by the first leaves the
+    other."""
+    assert login(person, coder).status == 0
+    coder.clients.clear()
+    bob = coder.url.replace("//", "//bob@")
+    assert sign_in_as("bob", person, bob).status == 0
+    [second] = coder.clients
+    assert person.git("credential-forge", "logout", coder.url.replace("//", "//alice@")).status == 0
+    assert sign_in_as("bob", person, bob).status == 0
+    assert [*coder.clients] == [second]
+    assert person.git("credential-forge", "logout", bob).status == 0
+    assert coder.clients == {}
+
+
+@GENERATIONS
+def test_a_secret_that_was_left_behind(person: Person, coder: Coder) -> None:
+    """… in the git config, of an application whose id is not there any more."""
+    key = f"credential.{coder.url}.oauthClientSecret"
+    assert person.git("config", "--global", key, "left-over").status == 0
+    token, _ = fill(person, coder)
+    refuse(person, coder, token)
+    assert fill(person, coder)[1] == ""
+    assert len(coder.clients) == 1
+
+
+@pytest.mark.parametrize("typed", [True, False])
+@GENERATIONS
+def test_registered_while_signed_in(person: Person, coder: Coder, typed: bool) -> None:
+    """The client before is taken back, and the sign-in by it is over, here too."""
+    assert login(person, coder).status == 0
+    if typed:
+        coder.clients["an-id"] = Client("by hand", ["http://127.0.0.1:34106/"], "s3cret", False, "")
+    options = ["--client-id", "an-id"] if typed else []
+    done = person.git("credential-forge", "register", coder.url, *options)
+    assert done.status == 0, done.err
+    assert done.out.startswith(f"forgot alice at {coder.host}, who was signed in by the one before\n")
+    assert person.git("credential-forge", "status").out == "not signed in anywhere\n"
+    assert len(coder.clients) == 1
+    assert (held_client(person, coder) == "") == typed
+
+
+def test_the_port_of_one_without_a_secret_is_busy(person: Person, coder: Coder) -> None:
+    """… and what would move it is gone with memory: another is registered, and that is said."""
+    assert login(person, coder).status == 0
+    [client_id], [redirect] = coder.clients, redirects(coder)
+    restart(person)
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # the last sign-in's may linger
+        other.bind(("127.0.0.1", urlsplit(redirect).port))
+        other.listen()
+        said = f"forge: the client {client_id} cannot be used any more (its port is taken): registering another\n"
+        assert login(person, coder) == (0, "", said + signing_in(coder))
+    assert len(coder.clients) == 2
+
+
 def held_client(person: Person, coder: Coder) -> str:
     """What the cache has of the client of this machine."""
     host = f"127.0.0.1.{urlsplit(coder.url).port}.http.git-credential-forge.invalid"

@@ -44,6 +44,8 @@ def _forget(held: Vault, origin: Origin, asked: str | None) -> int:
     held.keychain = keychain.chosen(settings.read(origin.url))
     rows = held.rows(origin, asked)
     sessions = [held.session(origin, row.base, row.account) for row in rows]
+    for session in sessions:
+        held.outlive(origin, session)
     gone = [held.forget(origin, row.base, row.account) for row in rows]
     flight.forget_refusal(held.place, origin)
     for row, session in zip(rows, sessions, strict=True):
@@ -88,7 +90,9 @@ def _take_back(held: Vault, origin: Origin, session: Session) -> None:
     if not registration.take_back(mine.own):
         say.line("the client that this machine has registered there could not be deleted")
         return
-    held.forget_client(origin, session.base)
+    lasting = held.client(origin, session.base)
+    if lasting and lasting.client_id == mine.client_id:
+        held.forget_client(origin, session.base)
     say.result("the client that this machine had registered there is deleted")
     url = origin.url + session.base
     if machine.kept(url, "oauthClientId") == session.client_id:

@@ -64,32 +64,31 @@ def register(options: argparse.Namespace) -> int:
         say.line(f'{forge.name} has registered this program as "{name}"')
     else:
         made, typed = by_hand.ask(forge, name, options.client_id, browser=errand.surroundings.browser), True
-    _keep(errand.vault, forge, described, made, typed=typed)
+    in_vault = errand.vault if forge.kind.registers_at_sign_in else None
+    machine.keep(forge.url, {**described, **_values(forge, made, secret=typed or in_vault is None)})
+    if in_vault:
+        _keep(errand, in_vault, forge, made, typed=typed)
     _report(errand, forge, made.client_id)
     say.result(f"the next git command signs in; or now: git credential-forge login {forge.url}")
     return 0
 
 
-def _keep(
-    vault: Vault | None, forge: Forge, described: dict[str, str | Secret], made: registration.Client, *, typed: bool
-) -> None:
-    """Keep a client in the machine-local file; where a sign-in looks for it in the vault too, the secrets that nobody
-    has typed are there alone."""
-    in_vault = vault if forge.kind.registers_at_sign_in else None
-    machine.keep(forge.url, {**described, **_values(forge, made, secret=typed or not in_vault)})
-    if in_vault is None:
-        return
+def _keep(errand: Errand, vault: Vault, forge: Forge, made: registration.Client, *, typed: bool) -> None:
+    """Where a sign-in looks for its client in the vault: the secrets that nobody has typed are there alone. The client
+    before goes, and the sign-ins by it, which no git is to be given any more."""
+    before = vault.client(forge.origin, forge.scope)
     if typed:
-        in_vault.forget_client(forge.origin, forge.scope)
-        return
-    before = in_vault.client(forge.origin, forge.scope)
-    if before and before.client_id != made.client_id and before.own.token:
-        registration.take_back(before.own)
-    own = Registration(made.redirect, made.url, made.token)
-    in_vault.keep_client(forge.origin, forge.scope, Client(made.client_id, made.secret, forge.token_url, own))
-    if made.secret:
+        vault.forget_client(forge.origin, forge.scope)
+    else:
+        own = Registration(made.redirect, made.url, made.token)
+        vault.keep_client(forge.origin, forge.scope, Client(made.client_id, made.secret, forge.token_url, own))
+    if made.secret and not typed:
         how_long = "until git's cache ends, as at a reboot; this command then gets another"
         say.line(f"its secret is in memory alone, {how_long}")
+    if before and before.client_id != made.client_id:
+        sessions = [each for each in _sessions(errand) if each.client_id == before.client_id]
+        gone = before.own.token is not None and _take_back(errand, [before])
+        _end(errand, [(each, before.secret) for each in sessions], "the one before", deleted=gone)
 
 
 def unregister(options: argparse.Namespace) -> int:
@@ -111,17 +110,23 @@ def unregister(options: argparse.Namespace) -> int:
     if url:
         machine.drop(url)
         say.result(f"forgot the client id for {url}, which was in {machine.short(machine.path())}")
-    for session, secret in signed_in:
-        if errand.vault:
-            errand.vault.forget(errand.origin, session.base, session.account)
-        say.result(f"forgot {session.account} at {errand.origin.netloc}, who was signed in by it")
-        if not deleted:
-            logout.end(session, secret)
-    if errand.vault:
+    _end(errand, signed_in, "it", deleted=deleted)
+    lasting = errand.vault.client(errand.origin, _base(errand, url)) if errand.vault else None
+    if errand.vault and lasting and lasting.client_id in clients:
         errand.vault.forget_client(errand.origin, _base(errand, url))
     if deleted:
         say.result("the application is deleted, and its tokens have ended")
     return 0
+
+
+def _end(errand: Errand, signed_in: list[tuple[Session, Secret | None]], by: str, *, deleted: bool) -> None:
+    """Forget sign-ins by a client that is gone here; what its forge still takes is ended, or said."""
+    for session, secret in signed_in:
+        if errand.vault:
+            errand.vault.forget(errand.origin, session.base, session.account)
+        say.result(f"forgot {session.account} at {errand.origin.netloc}, who was signed in by {by}")
+        if not deleted:
+            logout.end(session, secret)
 
 
 def _base(errand: Errand, url: str | None) -> str:

@@ -45,7 +45,8 @@ def listening(forge: Forge) -> Iterator[tuple[Listener, Forge]]:
         ready = _remembered(here) if here.own else forge
         if ready is None or ready.client_id is None:
             if here.own and here.own.url is None and here.registration_url:
-                why = "it is not known there, or its secret is lost"
+                taken = here.own.redirect != here.redirect
+                why = "its port is taken" if taken else "it is not known there, or its secret is lost"
                 say.line(f"the client {here.client_id} cannot be used any more ({why}): registering another")
             ready = _registered(here)
             made = ready.own

@@ -51,6 +51,13 @@ def _all(done: Run) -> tuple[int, bytes, bytes]:
 # -- what people type -------------------------------------------------------------------------------------
 
 
+def test_it_ends_at_once(installed: Path, silent: dict[str, str]) -> None:
+    """Nothing runs behind the answer: beside a thread that still speaks, Python's own end has been seen to crash."""
+    code = "import atexit; atexit.register(print, 'behind it'); from git_credential_forge.start import main; main()"
+    done = _run(installed / "python", "-c", code, "--version", env=silent)
+    assert _all(done) == _all(_run(installed / "git-credential-forge--main", "--version", env=silent))
+
+
 @pytest.mark.parametrize("program", BOTH)
 @pytest.mark.parametrize("words", [("-h",), ("--help",), ("login", "-h"), ("--timeout=9", "--help"), ("get", "-h")])
 def test_help(installed: Path, silent: dict[str, str], program: str, words: tuple[str, ...]) -> None:

@@ -68,6 +68,14 @@ def run(arguments: list[str]) -> int:
         return 0 if by_git else MISTAKE
 
 
+def end(status: int) -> NoReturn:
+    """A thread may still speak to a server: Python takes itself apart beside it, and sometimes crashes over that."""
+    with contextlib.suppress(OSError, ValueError):  # nobody reads; it is closed
+        if sys.stdout:
+            sys.stdout.flush()
+    os._exit(status)
+
+
 def _dispatch(arguments: list[str], out: int) -> int:
     if any(word in ("-h", "--help") for word in arguments):
         return 0 if _write(out, HELP.encode()) else FAILED

@@ -228,11 +228,10 @@ def held_locks(person: Person) -> list[str]:
 def openers(path: Path) -> set[int]:
     """The processes that have a file open."""
     found, wanted = set(), os.stat(path)
-    for entry in Path("/proc").glob("[0-9]*/fd/*"):
-        with contextlib.suppress(OSError):
-            there = entry.stat()
-            if (there.st_dev, there.st_ino) == (wanted.st_dev, wanted.st_ino):
-                found.add(int(entry.parts[2]))
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has ended, or is another user's
+            if any(os.path.samestat(each.stat(), wanted) for each in (entry / "fd").iterdir() if each.exists()):
+                found.add(int(entry.name))
     return found - {os.getpid()}
 
 

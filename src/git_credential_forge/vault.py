@@ -171,7 +171,8 @@ class Vault:
         rows = [row for row in index.read(self.place, origin) if row.base == base]
         sessions = [self.session(origin, base, row.account) for row in rows]
         by_one = [session for session in sessions if session and session.client()]
-        return max(by_one, key=lambda session: session.issued_at).client() if by_one else None
+        # Within a second, the row that came later.
+        return max(reversed(by_one), key=lambda session: session.issued_at).client() if by_one else None
 
     def outlive(self, origin: Origin, session: Session | None) -> None:
         """Have the client of a session that is about to be forgotten outlive it."""

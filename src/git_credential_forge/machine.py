@@ -11,7 +11,6 @@ import fcntl
 import os
 import re
 import stat
-import tempfile
 import time
 from collections.abc import Iterator
 
@@ -188,6 +187,8 @@ def check_writable(name: str) -> os.stat_result | None:
 
 def replace(name: str, content: bytes, *, mode: int | None = None) -> None:
     """Write the file that a path leads to, whole or not at all; its owner is kept, and unless one is given its mode."""
+    import tempfile  # dear, and no sign-in needs it before its browser has been started
+
     target, found = os.path.realpath(name), check_writable(name)
     if mode is None:
         mode = stat.S_IMODE(found.st_mode) if found else 0o666 & ~_umask()

@@ -107,6 +107,17 @@ def test_fill_and_approve_start_no_python(warm: Warm, tmp_path: Path, named: tup
     assert warm.memory.dump([("https", "example.com")], ["alice", "bob"], ["", "alice/demo.git"]) == before
 
 
+def test_the_cache_is_asked_by_a_git_that_reads_no_config(warm: Warm, home: Path) -> None:
+    """Which may be long, and be read from several files. One that does read it leaves its trace."""
+    traces = home / "traces"
+    with (home / ".gitconfig").open("a") as config:
+        config.write(f"[trace2]\n\teventTarget = {traces}\n")
+    assert b"password=token-of-alice\n" in warm.ask("get", *ASKED)
+    assert not traces.exists()
+    warm.git("version", given=b"")
+    assert traces.exists()
+
+
 def test_foreign_credentials_start_no_python_either(warm: Warm, tmp_path: Path) -> None:
     """A password for a host that is no forge is answered from memory as quickly."""
     foreign = ("protocol=https", "host=other.example", "username=dave", "password=pw")

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from git_credential_forge.commands import VERBS
 from tests.support.forge import PASSWORDS, Forge
 from tests.support.gentle_browser import GentleBrowser
 from tests.support.memory import Memory, lines, oldest, save, sign_in
@@ -59,7 +60,7 @@ def test_it_ends_at_once(installed: Path, silent: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize("program", BOTH)
-@pytest.mark.parametrize("words", [("-h",), ("--help",), ("login", "-h"), ("--timeout=9", "--help"), ("get", "-h")])
+@pytest.mark.parametrize("words", [("-h",), ("--help",), ("--timeout=9", "--help"), ("get", "-h")])
 def test_help(installed: Path, silent: dict[str, str], program: str, words: tuple[str, ...]) -> None:
     """On standard output, with exit status 0: every verb, and where the manual is."""
     status, out, err = _all(_run(installed / program, *words, env=silent))
@@ -72,6 +73,26 @@ def test_help(installed: Path, silent: dict[str, str], program: str, words: tupl
     assert out.startswith(b"git-credential-forge: ")
     assert out.endswith(b"The manual: man git-credential-forge\n")
     assert max(map(len, out.decode().splitlines())) <= 100
+
+
+@pytest.mark.parametrize("program", BOTH)
+@pytest.mark.parametrize("more", [(), ("--json",), ("https://example.com",), ("--nonsense",)])
+@pytest.mark.parametrize("verb", list(VERBS))
+def test_help_of_one_command(
+    installed: Path, silent: dict[str, str], program: str, verb: str, more: tuple[str, ...]
+) -> None:
+    """What it does, each of its options and where the manual is, whatever else was typed; and it does nothing."""
+    for asked in ("-h", "--help"):
+        status, out, err = _all(_run(installed / program, verb, asked, *more, env=silent | {"COLUMNS": "80"}))
+        said = out.decode()
+        assert (status, err) == (0, b"")
+        assert said.startswith(f"usage: git credential-forge {verb} [-h]")
+        assert said.endswith("\nThe manual: man git-credential-forge\n")
+        assert set(re.findall(r"\[?(--[a-z-]+)", said.split("\n\n")[0])) | {"--help"} == set(
+            re.findall(r"(?m)^  (?:-h, )?(--[a-z-]+)", said)
+        )
+        assert max(map(len, said.splitlines())) <= 80
+    assert not (Path(silent["HOME"]) / ".cache").exists()
 
 
 @pytest.mark.parametrize("program", BOTH)

@@ -37,7 +37,7 @@ git-credential-forge: sign in to your forge through the browser, once
       --timeout SECONDS    how long to keep what is not used (7200)
       --socket PATH        where git's cache daemon listens
 
-  -h, --help    --version       The manual: man git-credential-forge
+  -h, --help, also behind a command    --version        The manual: man git-credential-forge
 """
 
 _BY_GIT = ("get", "store", "erase")
@@ -77,7 +77,7 @@ def end(status: int) -> NoReturn:
 
 
 def _dispatch(arguments: list[str], out: int) -> int:
-    if any(word in ("-h", "--help") for word in arguments):
+    if any(word in ("-h", "--help") for word in arguments) and not _is_command(arguments):
         return 0 if _write(out, HELP.encode()) else FAILED
     if "--version" in arguments:
         from git_credential_forge import __version__
@@ -96,11 +96,17 @@ def _is_by_git(arguments: list[str]) -> bool:
     return bool(arguments) and arguments[-1] in _BY_GIT and (len(arguments) == 1 or arguments[0].startswith("-"))
 
 
-def _command(arguments: list[str], out: int) -> int:
-    """A command that a person typed: its results go to standard output."""
+def _is_command(arguments: list[str]) -> bool:
     from git_credential_forge import commands
 
-    if arguments[:1] and arguments[0] in commands.VERBS:
+    return bool(arguments) and arguments[0] in commands.VERBS
+
+
+def _command(arguments: list[str], out: int) -> int:
+    """A command that a person typed: its results go to standard output."""
+    if _is_command(arguments):
+        from git_credential_forge import commands
+
         sys.stdout = os.fdopen(os.dup(out), "w", buffering=1, encoding="utf-8", errors="replace")
         try:
             return commands.run(arguments)

@@ -13,13 +13,18 @@ from git_credential_forge.vault import TIMEOUT
 VERBS = {"configure": "configure", "unconfigure": "configure", "login": "login", "logout": "logout", "status": "status"}
 VERBS |= {"register": "register", "unregister": "register", "demo": "demo", "coder": "coder"}
 
+_EPILOG = "The manual: man git-credential-forge"
+
 
 def run(arguments: list[str]) -> int:
     """The exit status of a command; argparse ends the process where it was typed wrong."""
     verb = arguments[0]
     module = import_module(f"{__name__}.{VERBS[verb]}")
-    parser = argparse.ArgumentParser(prog=f"git credential-forge {verb}", allow_abbrev=False)
+    parser = argparse.ArgumentParser(prog=f"git credential-forge {verb}", allow_abbrev=False, epilog=_EPILOG)
     getattr(module, f"{verb}_options")(parser)
+    if any(word in ("-h", "--help") for word in arguments):
+        parser.print_help()
+        return 0
     # Of `coder show --json ID`, else, the ID would not be understood.
     parse = parser.parse_intermixed_args if verb == "coder" else parser.parse_args
     options = parse(arguments[1:])
@@ -36,8 +41,9 @@ def _seconds(text: str) -> int:
 
 
 def add_vault_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--timeout", type=_seconds, default=TIMEOUT, metavar="SECONDS", help=f"as for git ({TIMEOUT})")
-    parser.add_argument("--socket", metavar="PATH", help="as for git")
+    how_long = f"how long to keep what is not used ({TIMEOUT})"
+    parser.add_argument("--timeout", type=_seconds, default=TIMEOUT, metavar="SECONDS", help=how_long)
+    parser.add_argument("--socket", metavar="PATH", help="where git's cache daemon listens")
 
 
 def table(lines: list[tuple[str, ...]]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import termios
 from collections.abc import Iterator
 
@@ -11,6 +12,7 @@ from git_credential_forge import say
 from git_credential_forge.errors import ForgeError
 
 LONGEST = 4096  # bytes of a line: what a terminal takes
+_LOOK = 0.2  # seconds
 
 
 def terminal() -> bool:
@@ -41,6 +43,8 @@ def _read(descriptor: int) -> bytes:
     """One line. The terminal itself puts lines together, so that a person can mend them."""
     typed = bytearray()
     while not typed.endswith(b"\n") and len(typed) < LONGEST:
+        while not select.select([descriptor], [], [], _LOOK)[0]:
+            pass  # a signal that comes in the moment before a call does not interrupt that call
         try:
             more = os.read(descriptor, LONGEST)
         except OSError:

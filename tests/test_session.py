@@ -50,6 +50,20 @@ def test_until_when(kind: Kind, lifetime: int | None, refresh: str | None, given
     assert not held._replace(refused=True).alive(time.time())
 
 
+@pytest.mark.parametrize(
+    ("at", "pause", "given_until"),
+    [(DAY // 2, 60, DAY // 2 + 60), (DAY // 2, 0, DAY // 2), (DAY - 90, 60, DAY - 60), (DAY // 2, DAY, DAY - 60)],
+)
+def test_a_renewal_that_is_put_off(at: int, pause: int, given_until: int) -> None:
+    """It is given for the pause, but no longer than it lives, and is the same token."""
+    held = made(forges.CODER, DAY)
+    put_off = held.put_off(held.issued_at + at, pause)
+    assert put_off == held._replace(margin=put_off.margin)
+    assert put_off.usable(held.issued_at + given_until - 1)
+    assert not put_off.usable(held.issued_at + given_until)
+    assert put_off.alive(held.issued_at + DAY - 61)
+
+
 def test_a_client_of_its_own() -> None:
     """It is kept with the session, and comes back with it; that of the configuration is not kept."""
     held = made(forges.CODER, DAY, own=OWN)

@@ -74,6 +74,8 @@ def go_on(errand: Errand, now: Session | None, turn: Turn) -> Got | None:
         if not now.alive(time.time()):
             raise
         say.trace(f"fulfil: {error.message}")
+        if turn.mine and _is_still_held(vault, origin, now):  # or each git would try it anew
+            keep(vault, origin, now.put_off(time.time(), errand.settings.quiet_period), unchanged=True)
         return Got(now.answer(), minted=refused is not None)
     return Got(renewed, minted=True) if renewed else None
 

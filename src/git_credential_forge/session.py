@@ -57,7 +57,15 @@ class Session(NamedTuple):
 
     def alive(self, now: float) -> bool:
         """Whether it may be given all the same when it should be renewed, and cannot be now."""
-        return not self.refused and now < self.expiry - min(MARGIN, (self.expiry - self.issued_at) / 10)
+        return not self.refused and now < self.expiry - self._least_margin
+
+    @property
+    def _least_margin(self) -> int:
+        return int(min(MARGIN, (self.expiry - self.issued_at) / 10))
+
+    def put_off(self, now: float, pause: int) -> Session:
+        """The same, to be renewed `pause` seconds later, or when it is not alive any more."""
+        return self._replace(margin=max(self._least_margin, self.expiry - int(now) - pause))
 
     def client(self) -> Client | None:
         """The client that it was made by, where this machine has registered that."""

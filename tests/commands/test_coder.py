@@ -24,7 +24,7 @@ from tests.support.memory import save
 from tests.support.memory import sign_in as saved
 from tests.support.person import wait_until
 from tests.support.signing_in import Program
-from tests.support.surroundings import ROOT
+from tests.support.surroundings import ROOT, SET_UP
 from tests.support.terminal import OnTerminal
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ class Person:
 
 @pytest.fixture
 def person(home: Path, installed: Path, environment: dict[str, str]) -> Person:
-    return Person(home, installed, environment)
+    return Person(home, installed, environment | SET_UP)
 
 
 @pytest.fixture(params=[2025, 2026])

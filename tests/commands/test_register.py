@@ -17,6 +17,7 @@ import pytest
 
 from tests.support.httpserver import Answer, Request
 from tests.support.signing_in import StandIn, as_json
+from tests.support.surroundings import SET_UP
 from tests.support.terminal import OnTerminal
 
 ID = "the-id-of-my-application"
@@ -73,7 +74,7 @@ class Person:
 
 @pytest.fixture
 def person(home: Path, installed: Path, environment: dict[str, str]) -> Person:
-    return Person(home, installed / "git-credential-forge", environment)
+    return Person(home, installed / "git-credential-forge", environment | SET_UP)
 
 
 @pytest.fixture
@@ -238,6 +239,29 @@ def test_by_option(person: Person, gitlab: StandIn) -> None:
     done = person.forge("register", gitlab.url, "--client-id", ID, given="not the secret\n")
     assert done == (0, "\n".join([*reported(gitlab), ""]), "")
     assert person.kept() == {f"credential.{gitlab.url}.oauthclientid": ID}
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "asks"),
+    [
+        *((None, "", False), ("credential.helper", "cache", False)),
+        ("credential.https://other.example.helper", "forge", False),
+        *(("credential.helper", "forge", True), ("credential.helper", "/opt/bin/git-credential-forge", True)),
+        *(("credential.{url}.helper", "forge", True), ("credential.{url}/.helper", "forge --timeout 60", True)),
+    ],
+)
+def test_a_git_that_does_not_ask(person: Person, gitlab: StandIn, key: str | None, value: str, *, asks: bool) -> None:
+    """Who has installed it and not run `configure` would wonder why git still asks for a password."""
+    environment = {name: text for name, text in person.environment.items() if name not in SET_UP}
+    person = Person(person.home, person.launcher, environment)
+    if key:
+        set_up = ["git", "config", "--global", key.format(url=gitlab.url), value]
+        subprocess.run(set_up, env=environment, check=True)
+    hint = "" if asks else "forge: git does not ask this program yet; to have it ask: git credential-forge configure\n"
+    command = ("register", gitlab.url, "--client-id", ID)
+    assert person.forge(*command) == (0, "\n".join([*reported(gitlab), ""]), hint)
+    assert person.forge("configure", gitlab.url).status == 0
+    assert person.forge(*command).err == ""
 
 
 def test_nobody_to_ask(person: Person, gitlab: StandIn) -> None:

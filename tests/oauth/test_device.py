@@ -22,6 +22,7 @@ from tests.support.gentle_browser import GentleBrowser
 from tests.support.helper_terminal import HelperOnTerminal
 from tests.support.httpserver import Answer, HttpServer, Request
 from tests.support.signing_in import QUIT, Program, answer_of, as_json, asked_for
+from tests.support.surroundings import SET_UP
 from tests.support.terminal import OnTerminal
 
 if TYPE_CHECKING:
@@ -141,7 +142,7 @@ def codes() -> Iterator[Codes]:
 
 @pytest.fixture
 def desk(main: Path, environment: dict[str, str], codes: Codes) -> Desk:
-    return Desk(main, environment, codes)
+    return Desk(main, environment | SET_UP, codes)
 
 
 def shown(program: HelperOnTerminal) -> str:

@@ -17,6 +17,7 @@ from git_credential_forge.surroundings import Surroundings
 from tests.support.gentle_browser import GentleBrowser
 from tests.support.helper_terminal import HelperOnTerminal
 from tests.support.signing_in import NAMED, QUIT, Program, StandIn, answer_of, asked_for
+from tests.support.surroundings import SET_UP
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,7 +60,7 @@ class Desk(NamedTuple):
 @pytest.fixture
 def desk(main: Path, environment: dict[str, str], stand_in: StandIn) -> Iterator[Desk]:
     with GentleBrowser("alice", "unused") as browser:
-        yield Desk(main, environment, browser, stand_in)
+        yield Desk(main, environment | SET_UP, browser, stand_in)
 
 
 def paste(program: HelperOnTerminal, stand_in: StandIn) -> None:
@@ -214,6 +215,18 @@ def test_login_although_ci_says_that_nobody_is_here(desk: Desk) -> None:
         ended = program.ended()
     assert (ended.status, ended.out) == (0, "")
     assert len(desk.browser.tabs()) == 1
+
+
+def test_login_where_git_is_not_set_up(desk: Desk) -> None:
+    """It signs in, and says that git will not ask."""
+    desk.stand_in.metadata = desk.stand_in.describe
+    bare = {name: value for name, value in desk.with_browser().items() if name not in SET_UP}
+    with Program([desk.main, "login", desk.stand_in.url], bare) as program:
+        ended = program.ended()
+    assert (ended.status, ended.out) == (0, "")
+    assert ended.err.splitlines()[-1] == (
+        "forge: git does not ask this program yet; to have it ask: git credential-forge configure"
+    )
 
 
 def test_login_without_a_way(desk: Desk) -> None:

@@ -8,6 +8,10 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 
+# As if `configure` had been run, for who asks whether git asks this program: in no file.
+SET_UP = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "credential.helper", "GIT_CONFIG_VALUE_0": "forge"}
+
+
 def clean_environment(home: Path, **more: str) -> dict[str, str]:
     """Environment with a HOME of its own, PATH and locale: no CI, XDG_*, DISPLAY, proxy, certificate file.
 

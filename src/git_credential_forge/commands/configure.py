@@ -21,6 +21,7 @@ _BOM = b"\xef\xbb\xbf"
 _BEGIN = machine.begin("configure", "unconfigure")
 _MADE = "# the global git config was made by configure\n"
 _SECTION = re.compile(rb"[ \t]*\[[ \t]*([A-Za-z0-9.-]+)[ \t]*(\"(?:[^\"\\]|\\.)*\")?[ \t]*\][ \t]*")
+_OURS = re.compile(r"\bforge\b")  # its name, or the path of its launcher
 _EMPTY_HELPER = re.compile(rb"[ \t]*helper[ \t]*=[ \t]*(\"\"[ \t]*)?([#;].*)?", re.IGNORECASE)
 
 
@@ -208,6 +209,16 @@ def _name_others(ours: str, others: list[tuple[str, str]]) -> None:
         else:
             host = key[len("credential.") : -len(".helper")]
             say.result(f"{host} stays with {value}")
+
+
+def hint(origin: Origin) -> None:
+    """Say that git does not ask this program for an address, where that is so: a sign-in alone changes nothing for
+    git."""
+    for key, value in git.config("config", "-z", "--get-regexp", r"^credential\..*helper$"):
+        where = parse(key[len("credential.") : -len(".helper")])
+        if _OURS.search(value) and (key == "credential.helper" or (where and where.origin == origin)):
+            return
+    say.line("git does not ask this program yet; to have it ask: git credential-forge configure")
 
 
 def _origin(url: str) -> Origin:

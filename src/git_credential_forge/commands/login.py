@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from git_credential_forge import commands, daemon, git, keychain, say, settings, sign_in, surroundings
+from git_credential_forge.commands import configure
 from git_credential_forge.errand import Errand, address, base_of
 from git_credential_forge.errors import ForgeError, TryElsewhereError
 from git_credential_forge.origin import Origin, of_request
@@ -50,6 +51,7 @@ def login(options: argparse.Namespace) -> int:
             f"{origin.netloc} is no forge that this program knows",
             f"if it speaks OAuth: git config --global credential.{origin.url}.oauthClientId ID",
         )
+    configure.hint(origin)
     return 0
 
 

@@ -8,7 +8,7 @@ import shlex
 from git_credential_forge import ask, commands, daemon, identify, keychain, machine, recognise, say, settings
 from git_credential_forge import surroundings as around
 from git_credential_forge.client import Client
-from git_credential_forge.commands import as_owner, by_hand, logout, own
+from git_credential_forge.commands import as_owner, by_hand, configure, logout, own
 from git_credential_forge.commands.login import origin_of, request_for
 from git_credential_forge.errand import Errand, address, base_of
 from git_credential_forge.errors import ForgeError, RefusedError
@@ -162,6 +162,7 @@ def _report(errand: Errand, forge: Forge, client_id: str) -> None:
     if counts != client_id:
         say.line(f"your git config names another one, which goes before it: {say.clean(counts or '')}")
         say.line(f"to take that out: git config --global --unset credential.{forge.url}.oauthClientId")
+    configure.hint(errand.origin)
 
 
 def _values(forge: Forge, made: registration.Client, *, secret: bool) -> dict[str, str | Secret]:

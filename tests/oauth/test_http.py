@@ -312,8 +312,17 @@ def test_words_have_nothing_of_what_was_sent(server: Server) -> None:
     assert server.asked == []
 
 
-def test_interrupt(home: Path) -> None:
-    """Ctrl-C works while a server keeps us waiting."""
+# As where it comes in the moment before a call: no call of the first thread is interrupted.
+ELSEWHERE = """
+import signal, threading, time
+threading.Thread(target=time.sleep, args=(90,), daemon=True).start()
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+"""
+
+
+@pytest.mark.parametrize("before", ["", ELSEWHERE])
+def test_interrupt(home: Path, before: str) -> None:
+    """Ctrl-C works while a server keeps us waiting, whenever it comes."""
     came = threading.Event()
 
     def talk(connection: socket.socket) -> None:
@@ -321,7 +330,7 @@ def test_interrupt(home: Path) -> None:
         came.set()
         silent(connection)
 
-    script = "import sys; from git_credential_forge.oauth import http; http.get(sys.argv[1], deadline=60.0)"
+    script = f"{before}\nimport sys; from git_credential_forge.oauth import http; http.get(sys.argv[1], deadline=60.0)"
     with raw_server(talk) as url:
         child = subprocess.Popen(
             [sys.executable, "-c", script, url],

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import threading
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -26,6 +27,7 @@ LARGEST = 1 << 20  # bytes of an answer; the largest real one is some 4 KiB
 DEADLINE = 10.0  # seconds for a request and its answer, as people wait for a git command
 
 GRACE = 0.25  # seconds more for what httpx itself can tell better
+_LOOK = 0.2  # seconds
 
 
 class Response(NamedTuple):
@@ -106,7 +108,9 @@ def _request(call: _Call) -> Response:
 
     thread = threading.Thread(target=speak, daemon=True)
     thread.start()
-    thread.join(call.deadline + GRACE)
+    end = time.monotonic() + call.deadline + GRACE
+    while thread.is_alive() and time.monotonic() < end:  # a signal that comes in the moment before a call lets it go on
+        thread.join(_LOOK)
     if not outcome:
         outcome.append(_unreachable(call, f"no whole answer within {call.deadline:.0f} s", sent=True))
     if isinstance(outcome[0], UnreachableError):

@@ -186,9 +186,13 @@ def test_disturbed_for_a_moment(tries: int, server: Server, pauses: list[float])
     assert not outcome.lost
 
 
-def test_an_answer_that_was_lost(server: Server) -> None:
+@pytest.mark.parametrize(
+    "first",
+    [(200, b"x" * 2_000_000), (504, b"<h1>Time-out</h1>"), (502, b""), (200, b"{}"), (200, b'{"access_token": 7}')],
+)
+def test_an_answer_that_was_lost(server: Server, first: tuple[int, bytes]) -> None:
     """The first try may have been accepted: then the refusal of the second is explained by it."""
-    server.first = [Answer(200, [], b"x" * 2_000_000)]
+    server.first = [Answer(first[0], [], first[1])]
     server.says = Answer(400, [], refused("unauthorized_client", "token was already used"))
     outcome = server.refresh()
     assert isinstance(outcome, Rejected)

@@ -13,6 +13,7 @@ from git_credential_forge.recognise import Forge
 from git_credential_forge.secret import Secret
 
 PATIENCE = 10.0  # seconds in all, as people wait for a git command
+_PERHAPS_DONE = (200, 500, 502, 504)  # with a body of no use: a gateway that has not heard the end of it, say
 PAUSES = (0.4, 1.2)  # seconds between tries
 
 
@@ -49,7 +50,7 @@ def refresh(forge: Forge, refresh_token: Secret) -> Refreshed | Rejected | Unkno
         left = deadline - time.monotonic()
         wait = pause
         try:
-            found, _, later = token.ask(forge, wire.refresh_form(forge, refresh_token), deadline=left)
+            found, status, later = token.ask(forge, wire.refresh_form(forge, refresh_token), deadline=left)
         except UnreachableError as error:
             reason, lost = error.message, lost or error.sent
         else:
@@ -60,6 +61,7 @@ def refresh(forge: Forge, refresh_token: Secret) -> Refreshed | Rejected | Unkno
                 return Rejected(found, lost)
             if isinstance(found, Refusal) and found.dead_client:
                 return UnknownClient(found)
+            lost = lost or (isinstance(found, wire.Broken) and status in _PERHAPS_DONE)
             said = found.reason if isinstance(found, wire.Broken) else f"it said: {say.clean(str(found))}"
             reason = f"{forge.name} cannot refresh the sign-in now ({said})"
             wait = pause and _asked_pause(later, pause)

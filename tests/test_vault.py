@@ -212,6 +212,28 @@ def test_refuse(vault: Vault) -> None:
     assert password(vault.answer(FORGE, "", "alice")) == "fresh"
 
 
+def test_who_has_signed_out_meanwhile_stays_so(vault: Vault) -> None:
+    """What a slow process read before is not kept again, nor refused, whatever it wants to keep."""
+    old = session()
+    vault.save(FORGE, old)
+    vault.forget(FORGE, "", "alice")
+    vault.save(FORGE, old, after=old, unchanged=True)
+    vault.refuse(FORGE, old)
+    assert (vault.rows(FORGE, None), vault.session(FORGE, "", "alice")) == ([], None)
+    assert vault.answer(FORGE, "", None) is None
+
+
+def test_who_has_signed_in_anew_meanwhile_stays_so(vault: Vault) -> None:
+    old, new = session(), session(token="newer")
+    vault.save(FORGE, old)
+    vault.save(FORGE, new)
+    for late in (old, session(token="refreshed")):
+        vault.save(FORGE, late, after=old)
+    vault.refuse(FORGE, old)
+    assert vault.session(FORGE, "", "alice") == new
+    assert password(vault.answer(FORGE, "", None)) == "newer"
+
+
 def test_forget(vault: Vault) -> None:
     """One sign-in, and nothing of any other: account, path or origin."""
     other = FORGE._replace(port=8443)

@@ -52,8 +52,8 @@ def turn(errand: Errand) -> Iterator[Turn]:
 
 
 def go_on(errand: Errand, now: Session | None, turn: Turn) -> Got | None:
-    """Serve a session again, or refresh it; in `turn`, in which the session was read. None if it has ended. Raises
-    UnreachableError."""
+    """Serve a session again, or refresh it; in `turn`, in which the session was read. None if it has ended, also where
+    its refresh is refused while its token lives: a Coder ends both at once. Raises RefusedError, UnreachableError."""
     vault, origin, refused = errand.vault, errand.origin, errand.request.refused
     forge = identify.forge_of(now, errand) if now and not now.lent else None
     if vault is None or now is None or forge is None:
@@ -64,7 +64,7 @@ def go_on(errand: Errand, now: Session | None, turn: Turn) -> Got | None:
             return Got(now.answer(), minted=True)
         now = vault.refuse(origin, now)
     if now.usable(time.time()):
-        keep(vault, origin, now, unchanged=True)
+        keep(vault, origin, now, after=now, unchanged=True)
         return Got(now.answer(), minted=refused is not None)
     if now.refresh_token is None:
         return None
@@ -74,8 +74,9 @@ def go_on(errand: Errand, now: Session | None, turn: Turn) -> Got | None:
         if not now.alive(time.time()):
             raise
         say.trace(f"fulfil: {error.message}")
-        if turn.mine and _is_still_held(vault, origin, now):  # or each git would try it anew
-            keep(vault, origin, now.put_off(time.time(), errand.settings.quiet_period), unchanged=True)
+        if turn.mine:  # or each git would try it anew
+            later = now.put_off(time.time(), errand.settings.quiet_period)
+            keep(vault, origin, later, after=now, unchanged=True)
         return Got(now.answer(), minted=refused is not None)
     return Got(renewed, minted=True) if renewed else None
 
@@ -147,13 +148,12 @@ def _refresh(errand: Errand, vault: Vault, forge: Forge, old: Session) -> Answer
     if isinstance(outcome, Refreshed):
         flight.forget_refusal(vault.place, errand.origin, name)
         renewed = session.renew(forge, old, outcome.token)
-        if _is_still_held(vault, errand.origin, old):
-            keep(vault, errand.origin, renewed)
+        keep(vault, errand.origin, renewed, after=old)
         return renewed.answer()
     if isinstance(outcome, UnknownClient) and forge.own is None:
         raise authorize.unknown_client(forge)
     if isinstance(outcome, Rejected | UnknownClient):
-        if _is_still_held(vault, errand.origin, old):
+        if vault.holds(errand.origin, old):
             vault.outlive(errand.origin, old)
             vault.forget(errand.origin, old.base, old.account, over=True)
         if errand.surroundings.interactive:
@@ -190,21 +190,14 @@ def _name_the_other_machine(forge: Forge, place: Place) -> None:
         say.line(f"`git credential-forge register {forge.url}` gives this computer an application of its own")
 
 
-def _is_still_held(vault: Vault, origin: Origin, old: Session) -> bool:
-    """Not when somebody has signed out meanwhile, or in anew: neither is undone by a refresh that was under way."""
-    now = vault.session(origin, old.base, old.account)
-    if now is None:  # a keychain may have been locked meanwhile, or the daemon is gone
-        row = vault.row(origin, old.base, old.account)
-        return row is not None and (vault.kept_in(row) is not None or vault.lost(origin, row))
-    return now.refresh_token == old.refresh_token
-
-
-def keep(vault: Vault | None, origin: Origin, fresh: Session, *, unchanged: bool = False) -> bool:
+def keep(
+    vault: Vault | None, origin: Origin, fresh: Session, *, after: Session | None = None, unchanged: bool = False
+) -> bool:
     """Save before git is answered. What cannot be kept is still good for this command."""
     if vault is None:
         return False
     try:
-        vault.save(origin, fresh, unchanged=unchanged)
+        vault.save(origin, fresh, after=after, unchanged=unchanged)
     except VaultError as error:
         say.lines(error.message, error.hints)
         return False

@@ -81,6 +81,14 @@ class Vault:
         kept = row.answer_end > 0 and time.time() < row.session_end
         return kept and not daemon.ask(self.place, _session_entry(origin, row.account, row.base))
 
+    def holds(self, origin: Origin, session: Session) -> bool:
+        """Whether a session that was read a while ago is the one that is held."""
+        now = self.session(origin, session.base, session.account)
+        if now is None:  # a keychain may have been locked meanwhile, or the daemon is gone
+            row = self.row(origin, session.base, session.account)
+            return row is not None and (self.kept_in(row) is not None or self.lost(origin, row))
+        return (now.access_token, now.refresh_token) == (session.access_token, session.refresh_token)
+
     def _get(self, entry: bytes) -> Answer | None:
         found = parse(daemon.ask(self.place, entry))
         if found.username is None or found.password is None:
@@ -92,12 +100,19 @@ class Vault:
     # Up to `save` nothing has changed. A new name goes first: what no name points to is never found again. Then the
     # session: with it alone nothing is lost.
 
-    def save(self, origin: Origin, session: Session, *, unchanged: bool = False) -> None:
-        """Keep a session and its answer, both lifetimes starting anew; a keychain need not hear of one that is
-        `unchanged`, and is not told of one that Coder lends. Raises VaultError."""
+    def save(
+        self, origin: Origin, session: Session, *, after: Session | None = None, unchanged: bool = False
+    ) -> None:
+        """Keep a session and its answer, both lifetimes starting anew; a keychain need not hear of one whose tokens are
+        `unchanged`, and is not told of one that Coder lends. With `after`, only if that is the one that is held: who
+        has signed out meanwhile, or in anew, stays so. Raises VaultError."""
         now = time.time()
-        before = self.row(origin, session.base, session.account)
         with daemon.lock(self.place, _index_lock(origin)):
+            if after and not self.holds(origin, after):
+                return
+            before = self.row(origin, session.base, session.account)
+            if session.refused and not session.base:
+                self._drop_answer(origin, session.account)
             answer_life = int(min(self.timeout, session.expiry - session.margin - now)) if session.usable(now) else 0
             session_life = max(answer_life, 0) + self.timeout
             self._note_name(origin, Row(0, int(now) + session_life, session.base, session.account), now)
@@ -118,10 +133,8 @@ class Vault:
 
     def refuse(self, origin: Origin, session: Session) -> Session:
         """The forge has refused this access token: drop the answer, keep the session to refresh with. Returns it."""
-        if not session.base:
-            self._drop_answer(origin, session.account)
         refused = session._replace(refused=True)
-        self.save(origin, refused)
+        self.save(origin, refused, after=session)
         return refused
 
     def forget(self, origin: Origin, base: str, account: str, as_of: Row | None = None, *, over: bool = False) -> bool:

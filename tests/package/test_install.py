@@ -94,6 +94,7 @@ def test_for_one_user(environment: dict[str, str], builder: dict[str, str], home
     builder["PIP_BREAK_SYSTEM_PACKAGES"] = "1"  # Debian refuses --user too; this home is all that it would break
     run([*pip, "install", "--quiet", "--user", str(ROOT)], builder)
     works(home / ".local/bin", environment)
+    assert "\nproved in " in run(["git", "credential-forge", "demo", "--headless"], environment)
     run([*pip, "uninstall", "--quiet", "--yes", NAME], builder)
     assert remains(home / ".local") == []
 
@@ -111,6 +112,7 @@ def test_as_a_tool(
     builder["UV_PYTHON"] = builder["PIPX_DEFAULT_PYTHON"] = sys.executable
     run([*command, "install", str(ROOT)], builder)
     works(home / ".local/bin", environment)
+    assert "\nproved in " in run(["git", "credential-forge", "demo", "--headless"], environment)
     run([*command, "uninstall", NAME], builder)
     assert remains(home / ".local") == []
 

@@ -8,6 +8,7 @@ import os
 import shlex
 import shutil
 import signal
+import site
 import sys
 import tempfile
 import time
@@ -68,6 +69,7 @@ def _environment(root: str, installed: str, openers: list[str]) -> dict[str, str
     """A person's environment, with a home of its own in which nothing is set up yet; and where they will work."""
     os.mkdir(f"{root}/home")
     os.mkdir(f"{root}/work")
+    _show_packages_of_user(f"{root}/home")
     with open(f"{root}/home/.gitconfig", "w", encoding="utf-8") as file:
         file.write(_CONFIG.format(300 if openers else 20))
     here = os.environ
@@ -80,6 +82,16 @@ def _environment(root: str, installed: str, openers: list[str]) -> dict[str, str
         "GIT_CONFIG_NOSYSTEM": "1",
         "no_proxy": f"{here.get('no_proxy', '')},127.0.0.1".lstrip(","),
     }
+
+
+def _show_packages_of_user(home: str) -> None:
+    """Python looks for what `pip install --user` has installed below $HOME: there too, if we are among that."""
+    base = os.path.realpath(site.getuserbase())
+    below = os.path.relpath(base, os.path.realpath(os.path.expanduser("~")))
+    if os.path.realpath(__file__).startswith(f"{base}{os.sep}") and not below.startswith(os.pardir):
+        at = os.path.join(home, below)
+        os.makedirs(os.path.dirname(at), exist_ok=True)
+        os.symlink(base, at)
 
 
 def _openers() -> list[str]:

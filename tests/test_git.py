@@ -141,3 +141,6 @@ def test_remote_url(home: Path) -> None:
     assert git.remote_url("origin") == "https://h.example/a.git"
     assert git.remote_url("upstream") is None
     assert git.remote_url("--global") is None
+    config = ["git", "config", "url.https://new.example/.insteadOf", "https://h.example/"]
+    subprocess.run(config, env=environment, cwd=home, check=True)
+    assert git.remote_url("origin") == "https://new.example/a.git"

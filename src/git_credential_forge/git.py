@@ -112,8 +112,8 @@ def urlmatch(section: str, url: str, file: str | None = None) -> dict[str, str]:
 
 
 def remote_url(name: str) -> str | None:
-    """The address of a remote of this repository, or None."""
-    status, out = run("config", "--get", f"remote.{name}.url")
+    """The address at which git fetches from a remote of this repository, after `insteadOf`; or None."""
+    status, out = run("remote", "get-url", "--", name)
     return out.decode("utf-8", "replace").strip() if status == 0 else None
 
 

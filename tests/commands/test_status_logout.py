@@ -335,6 +335,30 @@ def test_login_takes_the_remotes_address(person: Person) -> None:
     assert person.forge("login") == (1, "", f"{said}forge: {NAME_IT}\n")
 
 
+@pytest.mark.parametrize(
+    ("where", "left"),
+    [
+        ("https://example.com/git", ["alice https://example.com/forgejo"]),
+        ("https://example.com/git/alice/x.git", ["alice https://example.com/forgejo"]),
+        ("https://bob@example.com/git", ["alice https://example.com/git", "alice https://example.com/forgejo"]),
+        ("https://example.com", []),
+        ("https://example.com/elsewhere", []),
+    ],
+)
+def test_logout_at_one_forge_of_a_host(person: Person, where: str, left: list[str]) -> None:
+    """Where the path is one of theirs, the others stay."""
+    person.save(sign_in(base="/git"), sign_in(base="/forgejo"), sign_in(account="bob", base="/git"))
+    assert (person.forge("logout", where).status, person.accounts()) == (0, left)
+
+
+def test_logout_of_somebody_who_is_not_there(person: Person) -> None:
+    """At that forge: the other forge's is not meant."""
+    person.save(sign_in(base="/git"), sign_in(account="bob", base="/forgejo"))
+    done = person.forge("logout", "https://bob@example.com/git")
+    assert done == (1, "", "forge: bob is not signed in to https://example.com/git\n")
+    assert person.accounts() == ["alice https://example.com/git", "bob https://example.com/forgejo"]
+
+
 # -- typed wrong ------------------------------------------------------------------------------------------
 
 

@@ -7,8 +7,9 @@ import time
 
 from git_credential_forge import commands, daemon, flight, forges, identify, index, keychain, machine, say, settings
 from git_credential_forge.commands.login import request_for
-from git_credential_forge.errand import Errand
+from git_credential_forge.errand import Errand, base_of
 from git_credential_forge.errors import ForgeError
+from git_credential_forge.index import Row
 from git_credential_forge.oauth import registration, revoke
 from git_credential_forge.origin import Origin, of_request, parse
 from git_credential_forge.protocol import Request
@@ -30,19 +31,22 @@ def logout_options(parser: argparse.ArgumentParser) -> None:
 def logout(options: argparse.Namespace) -> int:
     held = Vault(daemon.place(options.socket), options.timeout)
     if options.all:
-        return max((_forget(held, each, None) for each in index.origins(held.place)), default=0)
+        return max((_forget(held, each, held.rows(each, None)) for each in index.origins(held.place)), default=0)
     request = request_for(options.where)
     origin = of_request(request.protocol, request.host)
-    if origin is None or not held.rows(origin, request.asked):
+    rows = held.rows(origin, request.asked) if origin else []
+    base = base_of(origin, request, held) if origin else ""
+    if base:  # else all of the host
+        rows = [row for row in rows if row.base == base]
+    if origin is None or not rows:
         who = f"{say.clean(request.asked)} is not" if request.asked else "not"
         raise ForgeError(f"{who} signed in to {say.address(options.where)}")
-    return _forget(held, origin, request.asked)
+    return _forget(held, origin, rows)
 
 
-def _forget(held: Vault, origin: Origin, asked: str | None) -> int:
+def _forget(held: Vault, origin: Origin, rows: list[Row]) -> int:
     """1 where something of it is left in a keychain that did not answer: that has been said."""
     held.keychain = keychain.chosen(settings.read(origin.url))
-    rows = held.rows(origin, asked)
     sessions = [held.session(origin, row.base, row.account) for row in rows]
     for session in sessions:
         held.outlive(origin, session)

@@ -176,6 +176,18 @@ def test_one_that_fails(
     assert box.contents() == kept
 
 
+def test_a_slow_one(box: Keychain, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each call would be in time, and all of them are not: others wait for the names meanwhile."""
+    monkeypatch.setattr(keychain, "PATIENCE_IN_ALL", 0.5)
+    slow = keychain.chosen(Settings(store=f"!sleep 0.2; '{box.helper}'"))
+    assert slow
+    assert not slow.put(FORGE, session(token="x" * 5 * PIECE))
+    assert len(box.calls()) <= 3
+    out, err = capfd.readouterr()
+    assert (out, len(err.splitlines())) == ("", 1)
+    assert err.startswith("forge: your keychain did not keep the sign-in (")
+
+
 @pytest.mark.parametrize(
     ("wanted", "said"),
     [

@@ -79,7 +79,7 @@ def helper(value: str, operation: str, given: bytes, patience: float) -> tuple[i
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             if isinstance(error, subprocess.TimeoutExpired):
-                raise ForgeError(f"no answer within {patience:g} s") from None
+                raise ForgeError(f"no answer within {patience:.2g} s") from None
             raise
     return process.returncode, out
 

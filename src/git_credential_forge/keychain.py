@@ -10,6 +10,7 @@ import json
 import os
 import re
 import shlex
+import time
 
 from git_credential_forge import git, say, session
 from git_credential_forge.errors import ForgeError
@@ -20,6 +21,7 @@ from git_credential_forge.session import Session
 from git_credential_forge.settings import Settings
 
 PATIENCE = 3.0  # seconds for a call: whether somebody unlocks it is not waited for while git stands still
+PATIENCE_IN_ALL = 9.0  # seconds for all calls of a process: who waits for a refresh waits for them too
 PIECE = 900  # characters of a session in an entry: before git 2.42 these helpers cut a line at 1023 bytes
 MOST = 16  # pieces of a session
 
@@ -42,6 +44,7 @@ class Keychain:
         self.failed = False
         self._helper = helper
         self._quiet = quiet
+        self._left = PATIENCE_IN_ALL
 
     def get(self, origin: Origin, account: str, base: str) -> Session | None:
         """The session of an account, if it is there and whole. Helpers that look at less than all that is asked give
@@ -104,12 +107,18 @@ class Keychain:
         """What the helper prints; nothing once it has failed."""
         if self.failed:
             return b""
+        if self._left <= 0:
+            self._fail(wanted, "it takes too long")
+            return b""
         say.trace(f"keychain: {operation}")
+        begun = time.monotonic()
         try:
-            status, out = git.helper(self._helper, operation, given, PATIENCE)
+            status, out = git.helper(self._helper, operation, given, min(PATIENCE, self._left))
         except ForgeError as error:
             self._fail(wanted, f"{error.message}; {_PERHAPS}")
             return b""
+        finally:
+            self._left -= time.monotonic() - begun
         if status:
             self._fail(wanted, f"exit status {status}; is it installed and unlocked?")
         return b"" if status else out

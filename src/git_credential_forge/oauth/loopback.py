@@ -153,7 +153,7 @@ class Listener:
                 connection, _ = listening.accept()
             except OSError:
                 return
-            if not peer.may_speak(connection) or not self._slots.acquire(blocking=False):
+            if not peer.may_speak(connection) or not self._slots.acquire(timeout=READ):
                 connection.close()
                 continue
             thread = threading.Thread(target=self._serve_one, args=(connection,), daemon=True)

@@ -244,6 +244,14 @@ def test_a_store_with_our_state_starts_nothing(warm: Warm, tmp_path: Path, accou
     assert _started(warm, tmp_path, [str(warm.launcher), "store"], given) == (b"", ["git-credential-forge"])
 
 
+def test_a_store_for_the_end_of_our_account_s_name_is_not_passed_over(warm: Warm, installed: Path) -> None:
+    """`alice bob` is signed in: `bob` is not."""
+    save(installed, warm.environment, sign_in("third.example", "alice bob"))
+    asked = ("protocol=https", "host=third.example", "username=bob")
+    assert warm.ask("store", *asked, "password=of-bob") == b""
+    assert oldest(warm.ask("get", *asked)) == lines("username=bob", "password=of-bob")
+
+
 @pytest.mark.parametrize("state", ["other:9", "forge", "xforge:9"])
 def test_a_store_with_the_state_of_others_is_not_passed_over(warm: Warm, tmp_path: Path, state: str) -> None:
     """Other helpers have state as well; theirs says nothing of ours."""

@@ -202,6 +202,16 @@ def test_found_by_its_path(
     assert looked == ([] if wwwauth and not base else asked)
 
 
+def test_what_cannot_be_remembered_leaves_nothing(host: Host, vault: Vault) -> None:
+    """The look counts all the same."""
+    host.is_server(base="/forge")
+    at = vault.place.path(f"found-http-127.0.0.1:{host.origin.port}")
+    os.mkdir(at)
+    before = set(os.listdir(vault.place.directory))
+    assert identify.forge(errand(host.origin, vault, path="forge/alice/demo.git"), None)
+    assert set(os.listdir(vault.place.directory)) <= before
+
+
 def test_gitlab_below_a_path(host: Host, vault: Vault) -> None:
     """A relative URL root, found by its metadata: all that the record has is below it."""
     root = f"{host.origin.url}/git/lab"

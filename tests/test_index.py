@@ -107,6 +107,7 @@ def test_when_python_has_to_look(held: list[Row], now: int, due: int, place: Pla
         ("alice\nx\t2\t\talice\n-1\t2\t\talice\n1.5\t2\t\talice\n", []),
         ("alice\n\0\n1\t2\t\tbob\n", [Row(1, 2, "", "bob")]),
         ("alice\n1\t2\t\ta\r\n", [Row(1, 2, "", "a\r")]),
+        (f"alice\n{'9' * 5000}\t2\t\talice\n1\t2\t\tbob\n", [Row(1, 2, "", "bob")]),
     ],
 )
 def test_a_damaged_file_is_none(text: str, found: list[Row], place: Place) -> None:

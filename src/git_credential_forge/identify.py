@@ -166,10 +166,13 @@ def _remember(errand: Errand, base: str, found: Metadata) -> None:
 
     path = _findings(errand.vault, errand.origin)
     aside = f"{path}-{os.getpid()}"
-    with contextlib.suppress(OSError):
+    try:
         with open(aside, "w", encoding="utf-8") as file:
             json.dump([base, *found], file)
         os.replace(aside, path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.unlink(aside)
 
 
 def _findings(held: Vault, origin: Origin) -> str:

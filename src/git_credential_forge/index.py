@@ -50,9 +50,13 @@ def read(place: Place, origin: Origin) -> list[Row]:
     rows = []
     for line in lines:
         parts = line.split("\t")
-        if len(parts) == 4 and parts[0].isdecimal() and parts[1].isdecimal():  # noqa: PLR2004
+        if len(parts) == 4 and all(map(_is_time, parts[:2])):  # noqa: PLR2004
             rows.append(Row(int(parts[0]), int(parts[1]), parts[2], parts[3]))
     return rows
+
+
+def _is_time(text: str) -> bool:
+    return text.isdecimal() and len(text) < 16  # noqa: PLR2004 # digits; Python refuses to read thousands of them
 
 
 def write(place: Place, origin: Origin, rows: list[Row], now: float) -> None:

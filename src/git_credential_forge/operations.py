@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from git_credential_forge import flight, fulfil, protocol, say, settings, sign_in, surroundings
 from git_credential_forge.errand import Errand, address, base_of
-from git_credential_forge.errors import BadRequestError, ForgeError
+from git_credential_forge.errors import BadRequestError, ForgeError, VaultError
 from git_credential_forge.fulfil import Got
 from git_credential_forge.index import Row
 from git_credential_forge.origin import Origin, is_hidden, of_request
@@ -31,11 +31,23 @@ def get(request: Request, held: Vault | None, gone: Callable[[], bool]) -> bytes
         return held.pass_get(request) if held else b""
     if protocol.has_control(request):
         raise BadRequestError(f"refused a request for {origin.netloc} with a control character in it")
-    base = base_of(origin, request, held)
-    found = held.answer(origin, base, request.asked) if held else None
-    if found and found.expiry != (request.refused or -1):  # after a 401 another git may have repaired it already
-        return protocol.encode_answer(found, request, minted=request.refused is not None)
-    return _fulfil(Errand(request, origin, base, held, gone))
+    errand = Errand(request, origin, base_of(origin, request, held), held, gone)
+    try:
+        return _remembered(errand) or _fulfil(errand)
+    except VaultError as error:
+        if held is None or not held.rows(origin, None):
+            raise
+        say.lines(error.message, error.hints)
+        return protocol.QUIT
+
+
+def _remembered(errand: Errand) -> bytes:
+    """Step 1. After a 401 another git may have repaired it already."""
+    request = errand.request
+    found = errand.vault.answer(errand.origin, errand.base, request.asked) if errand.vault else None
+    if found is None or found.expiry == (request.refused or -1):
+        return b""
+    return protocol.encode_answer(found, request, minted=request.refused is not None)
 
 
 def _fulfil(errand: Errand) -> bytes:

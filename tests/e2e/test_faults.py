@@ -339,6 +339,25 @@ def test_after_a_suspend(person: Person, forge: Forge, browser: GentleBrowser) -
     assert len(browser.tabs()) == 1
 
 
+@pytest.mark.slow
+def test_a_cache_that_hangs(person: Person, forge: Forge, browser: GentleBrowser) -> None:
+    """It is asked for twenty seconds; then git ends too, and does not ask for a password of a forge that is known."""
+    person.environment["BROWSER"] = str(browser.opener)
+    assert fetch(person, forge).status == 0
+    [daemon] = processes_of(person.home, "credential-cache--daemon")
+    os.kill(daemon, signal.SIGSTOP)
+    try:
+        main = ["-c", "credential.helper=", "-c", "credential.helper=forge--main"]
+        done = person.git(*main, "credential", "fill", given=f"url={forge.url}\n\n")
+    finally:
+        os.kill(daemon, signal.SIGCONT)
+    assert (done.status, done.out) == (128, "")
+    assert done.err.splitlines()[0] == (
+        "forge: nothing is kept in memory: git credential-cache did not answer within 20 s"
+    )
+    assert "could not read" not in done.err
+
+
 def processes_of(home: Path, words: str) -> list[int]:
     """Those of that home whose command line has these words."""
     found = []

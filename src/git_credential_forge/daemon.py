@@ -37,28 +37,29 @@ def default_socket() -> str:
 
 def place(socket: str | None = None) -> Place:
     """The place for a socket, made if need be. Raises VaultError where it is not ours alone."""
+    given = socket is not None
     socket = os.path.abspath(os.path.expanduser(socket)) if socket else default_socket()
     directory = os.path.dirname(socket)
     try:
         with contextlib.suppress(FileExistsError):
             os.makedirs(os.path.dirname(directory), mode=0o700, exist_ok=True)
             os.mkdir(directory, 0o700)
-        _check_directory(directory, os.stat(directory))
+        _check_directory(directory, os.stat(directory), given=given)
         _check_socket(socket)
     except OSError as error:
         raise VaultError(f"nothing is kept in memory: {directory}: {error.strerror}") from None
     return Place(directory, socket)
 
 
-def _check_directory(directory: str, found: os.stat_result) -> None:
+def _check_directory(directory: str, found: os.stat_result, *, given: bool) -> None:
     if not stat.S_ISDIR(found.st_mode):
         raise VaultError(f"nothing is kept in memory: {directory} is not a directory")
     if found.st_uid != os.geteuid():
         raise VaultError(f"nothing is kept in memory: {directory} belongs to another user")
     if found.st_mode & 0o077:
-        raise VaultError(
-            f"nothing is kept in memory: others may look into {directory}", f"to mend it: chmod 700 '{directory}'"
-        )
+        own = f"name a directory of its own, which need not be there: --socket '{directory}/forge/socket'"
+        mend = own if given else f"to mend it: chmod 700 '{directory}'"  # given, it may be /tmp
+        raise VaultError(f"nothing is kept in memory: others may look into {directory}", mend)
 
 
 def _check_socket(socket: str) -> None:

@@ -16,6 +16,7 @@ from tests.support.memory import CLIENT_ID, Memory, lines, save, sign_in
 
 YEARS = 86_400 * 3650
 HTTPS = ("protocol=https", "host=example.com")
+WHAT_IS = "forge: what is signed in: git credential-forge status\n"
 NAME_IT = "name a forge by its address, like https://codeberg.org"
 
 
@@ -270,8 +271,18 @@ def test_logout_where_nobody_is_signed_in(person: Person, where: str) -> None:
     person.save(sign_in(), sign_in(account="bob"))
     who = "carol is not" if "carol" in where else "not"
     shown = where.replace("carol:word@", "")
-    assert person.forge("logout", where) == (1, "", f"forge: {who} signed in to {shown}\n")
+    assert person.forge("logout", where) == (1, "", f"forge: {who} signed in to {shown}\n{WHAT_IS}")
     assert len(person.accounts()) == 2
+
+
+@pytest.mark.parametrize("where", ["git@example.com:alice/x", "https://", "https://exa mple.com"])
+def test_logout_of_what_is_no_address(person: Person, where: str) -> None:
+    """Not "not signed in", which would be believed."""
+    person.save(sign_in())
+    done = person.forge("logout", where)
+    assert (done.status, done.out) == (1, "")
+    assert "not signed in" not in done.err
+    assert person.accounts() == ["alice https://example.com"]
 
 
 def test_logout_takes_a_name_as_a_forge_does(person: Person) -> None:
@@ -355,7 +366,7 @@ def test_logout_of_somebody_who_is_not_there(person: Person) -> None:
     """At that forge: the other forge's is not meant."""
     person.save(sign_in(base="/git"), sign_in(account="bob", base="/forgejo"))
     done = person.forge("logout", "https://bob@example.com/git")
-    assert done == (1, "", "forge: bob is not signed in to https://example.com/git\n")
+    assert done == (1, "", f"forge: bob is not signed in to https://example.com/git\n{WHAT_IS}")
     assert person.accounts() == ["alice https://example.com/git", "bob https://example.com/forgejo"]
 
 

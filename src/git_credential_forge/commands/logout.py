@@ -6,12 +6,12 @@ import argparse
 import time
 
 from git_credential_forge import commands, daemon, flight, forges, identify, index, keychain, machine, say, settings
-from git_credential_forge.commands.login import request_for
+from git_credential_forge.commands.login import origin_of, request_for
 from git_credential_forge.errand import Errand, base_of
 from git_credential_forge.errors import ForgeError
 from git_credential_forge.index import Row
 from git_credential_forge.oauth import registration, revoke
-from git_credential_forge.origin import Origin, of_request, parse
+from git_credential_forge.origin import Origin, parse
 from git_credential_forge.protocol import Request
 from git_credential_forge.secret import Secret
 from git_credential_forge.session import Session
@@ -33,14 +33,13 @@ def logout(options: argparse.Namespace) -> int:
     if options.all:
         return max((_forget(held, each, held.rows(each, None)) for each in index.origins(held.place)), default=0)
     request = request_for(options.where)
-    origin = of_request(request.protocol, request.host)
-    rows = held.rows(origin, request.asked) if origin else []
-    base = base_of(origin, request, held) if origin else ""
-    if base:  # else all of the host
-        rows = [row for row in rows if row.base == base]
-    if origin is None or not rows:
+    origin = origin_of(request, options.where)
+    base = base_of(origin, request, held)  # '' for all of the host
+    rows = [row for row in held.rows(origin, request.asked) if base in ("", row.base)]
+    if not rows:
         who = f"{say.clean(request.asked)} is not" if request.asked else "not"
-        raise ForgeError(f"{who} signed in to {say.address(options.where)}")
+        what = "what is signed in: git credential-forge status"
+        raise ForgeError(f"{who} signed in to {say.address(options.where)}", what)
     return _forget(held, origin, rows)
 
 

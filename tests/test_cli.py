@@ -146,7 +146,19 @@ def test_a_person_who_types_it_sees_the_usage(
         os.close(above)
         os.close(below)
     wanted = _run(installed / program, "-h", env=silent).stdout
-    assert _all(done) == (2, b"", wanted)
+    which = f"forge: there is no such command: {' '.join(words)}\n".encode() if words else b""
+    assert _all(done) == (2, b"", which + wanted)
+
+
+@pytest.mark.parametrize("program", BOTH)
+@pytest.mark.parametrize("words", [("lgoin", "https://a.example"), ("--verbose",), ("Login", "-x"), ("-v", "-5")])
+def test_what_git_never_asks_for_is_a_mistake(
+    installed: Path, silent: dict[str, str], program: str, words: tuple[str, ...]
+) -> None:
+    """A script would take silence for a sign-in."""
+    done = _run(installed / program, *words, env=silent)
+    wanted = _run(installed / program, "-h", env=silent).stdout
+    assert _all(done) == (2, b"", f"forge: there is no such command: {' '.join(words)}\n".encode() + wanted)
 
 
 # -- options before an operation ----------------------------------------------------------------------------
@@ -203,6 +215,18 @@ def test_an_unknown_option_is_said(installed: Path, silent: dict[str, str], word
             said = f"forge: unknown option before the operation: {words[0].partition('=')[0]}\n".encode()
             assert _all(done) == (0, b"", said)
     assert Memory(silent).ask(lines(*ASKED)) == b""
+
+
+def test_a_socket_in_a_directory_of_others(installed: Path, silent: dict[str, str], home: Path) -> None:
+    """It may be /tmp, which nobody is to close to all others."""
+    (home / "loose").mkdir()
+    (home / "loose").chmod(0o777)
+    done = _run(installed / "git-credential-forge", "status", "--socket", str(home / "loose/socket"), env=silent)
+    own = f"name a directory of its own, which need not be there: --socket '{home}/loose/forge/socket'"
+    said = f"forge: nothing is kept in memory: others may look into {home}/loose\nforge: {own}\n"
+    assert _all(done) == (1, b"", said.encode())
+    again = ("status", "--socket", str(home / "loose/forge/socket"))
+    assert _run(installed / "git-credential-forge", *again, env=silent).returncode == 0
 
 
 # -- a memory that cannot be used -----------------------------------------------------------------------------

@@ -117,8 +117,11 @@ def _command(arguments: list[str], out: int) -> int:
         finally:
             with contextlib.suppress(OSError):
                 sys.stdout.close()
-    if arguments and sys.stdin and not sys.stdin.isatty():
+    perhaps_git = len(arguments) == 1 or (bool(arguments) and arguments[0].startswith("-"))
+    if perhaps_git and not arguments[-1].startswith("-") and sys.stdin and not sys.stdin.isatty():
         return 0  # git-credential(1): an operation that a helper does not know is passed over in silence
+    if arguments:
+        say.line(f"there is no such command: {say.clean(' '.join(arguments))}")
     _write(2, HELP.encode())
     return USAGE
 

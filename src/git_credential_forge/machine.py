@@ -180,6 +180,8 @@ def check_writable(name: str) -> os.stat_result | None:
         found = os.stat(target)
     except FileNotFoundError:
         return None
+    if not stat.S_ISREG(found.st_mode):  # a device would be replaced by a file
+        raise ForgeError(f"{target} is not a regular file")
     if not found.st_mode & stat.S_IWUSR:  # root may write it all the same; its owner has said no
         raise ForgeError(f"{target} is write-protected")
     return found

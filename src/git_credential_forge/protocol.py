@@ -100,7 +100,10 @@ def parse(data: bytes) -> Request:
             break
         key, value = _pair(line)
         if key.endswith("[]") and key[:-2] in many:
-            many[key[:-2]] = [*many[key[:-2]], value] if value else []  # an empty value starts the list anew
+            if value:
+                many[key[:-2]].append(value)
+            else:  # starts the list anew
+                many[key[:-2]].clear()
         elif key in _SINGLE and single.setdefault(key, value) != value:
             raise BadRequestError(f"refused a request that says {key} twice")
     fields: dict[str, str | Secret] = {k: Secret(v) if k in _SECRET else v for k, v in single.items()}

@@ -325,7 +325,7 @@ def test_unconfigure_refuses_a_protected_file(person: Person) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["codeberg.org", "ftp://codeberg.org", "https://codeberg.org/alice", "https://", "https://a b"]
+    "url", ["codeberg", "ftp://codeberg.org", "https://codeberg.org/alice", "https://", "https://a b"]
 )
 def test_what_is_no_address_of_a_host_is_refused(person: Person, url: str) -> None:
     """In words, with nothing changed."""
@@ -333,6 +333,77 @@ def test_what_is_no_address_of_a_host_is_refused(person: Person, url: str) -> No
     done = person.forge("configure", url)
     assert done == (1, "", f"forge: not the address of a host, like https://codeberg.org: {url}\n")
     assert person.tree() == before
+
+
+def test_a_name_before_the_host_is_refused(person: Person) -> None:
+    before = person.tree()
+    done = person.forge("configure", "https://alice:word@codeberg.org")
+    assert done == (1, "", "forge: set up for every account there: leave out the name before codeberg.org\n")
+    assert person.tree() == before
+
+
+def test_a_bare_host(person: Person) -> None:
+    """As `login` takes it."""
+    assert person.forge("configure", "codeberg.org").out.startswith(
+        "git uses git-credential-forge for https://codeberg.org\n"
+    )
+
+
+@pytest.mark.parametrize("kind", [stat.S_IFCHR, stat.S_IFIFO])
+def test_what_is_no_file_stays(person: Person, home: Path, kind: int) -> None:
+    """GIT_CONFIG_GLOBAL=/dev/null is how people switch that config off: root would replace the device by a file."""
+    device = home / "device"
+    if kind == stat.S_IFCHR and os.geteuid() != 0:
+        pytest.skip("not here: only root can make a device")
+    os.mknod(device, 0o666 | kind, os.makedev(1, 3))
+    elsewhere = Person(home, person.launcher, person.environment | {"GIT_CONFIG_GLOBAL": str(device)})
+    done = elsewhere.forge("configure")
+    assert done == (1, "", f"forge: {device} is not a regular file\n")
+    assert stat.S_IFMT(device.lstat().st_mode) == kind
+    assert not person.ours.exists()
+
+
+def test_a_config_that_git_cannot_read(person: Person) -> None:
+    """Nothing would come of it, as git itself ends there."""
+    person.config.write_bytes(b"[user\n name = x\n")
+    before = person.tree()
+    where = f"forge: where it is wrong: git config --file {person.config} --list\n"
+    assert person.forge("configure") == (1, "", f"forge: git cannot read {person.config}\n{where}")
+    assert person.tree() == before
+    person.config.unlink()  # or git would not end its daemon
+
+
+def test_without_a_home(person: Person) -> None:
+    """git has no global config then; the home that the system knows is not asked for."""
+    before = person.tree()
+    bare = Person(person.home, person.launcher, person.environment | {"HOME": ""})
+    assert bare.forge("configure") == (1, "", "forge: HOME is not set, so git reads no global config\n")
+    assert person.tree() == before
+
+
+@pytest.mark.parametrize(
+    ("config", "by_hand"),
+    [
+        ("[credential]\n\thelper =\n\thelper = forge --timeout=28800\n", "forge --timeout=28800"),
+        ("[credential]\n\thelper = store\n\thelper = forge\n", "forge"),
+        ("[credential]\n\thelper = '/a b/git-credential-forge' -x\n", "'/a b/git-credential-forge' -x"),
+        ("[credential]\n\thelper = forge\n\thelper =\n", None),
+        ("[credential]\n\thelper = store --file /home/forge/.creds\n", None),
+        ("[credential]\n\thelper = store --file /forge\n", None),
+        ('[credential "https://codeberg.org"]\n\thelper = forge\n', None),
+    ],
+)
+def test_what_is_set_by_hand_is_left_alone(person: Person, config: str, by_hand: str | None) -> None:
+    """The manual shows that way, with a lifetime of one's own: nothing is added to it, and no removal advised."""
+    person.config.write_text(config)
+    done = person.forge("configure")
+    assert done.status == 0
+    if by_hand:
+        said = f"git uses git-credential-forge already, by helper = {by_hand} in ~/.gitconfig\n"
+        assert done == (0, said, "")
+        assert person.config.read_text() == config
+    else:
+        assert done.out.startswith("git uses git-credential-forge for every address\n")
 
 
 # -- single origins ---------------------------------------------------------------------------------------

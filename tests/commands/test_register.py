@@ -248,6 +248,8 @@ def test_by_option(person: Person, gitlab: StandIn) -> None:
         ("credential.https://other.example.helper", "forge", False),
         *(("credential.helper", "forge", True), ("credential.helper", "/opt/bin/git-credential-forge", True)),
         *(("credential.{url}.helper", "forge", True), ("credential.{url}/.helper", "forge --timeout 60", True)),
+        *(("credential.http://*.example.helper", "forge", True), ("credential.{url}/team.helper", "forge", False)),
+        *(("credential.helper", "store --file /home/forge/.creds", False), ("credential.helper", "forged", False)),
     ],
 )
 def test_a_git_that_does_not_ask(person: Person, gitlab: StandIn, key: str | None, value: str, *, asks: bool) -> None:
@@ -255,13 +257,20 @@ def test_a_git_that_does_not_ask(person: Person, gitlab: StandIn, key: str | Non
     environment = {name: text for name, text in person.environment.items() if name not in SET_UP}
     person = Person(person.home, person.launcher, environment)
     if key:
-        set_up = ["git", "config", "--global", key.format(url=gitlab.url), value]
+        set_up = ["git", "config", "--global", "--add", key.format(url=gitlab.url), value]
         subprocess.run(set_up, env=environment, check=True)
     hint = "" if asks else "forge: git does not ask this program yet; to have it ask: git credential-forge configure\n"
     command = ("register", gitlab.url, "--client-id", ID)
     assert person.forge(*command) == (0, "\n".join([*reported(gitlab), ""]), hint)
     assert person.forge("configure", gitlab.url).status == 0
     assert person.forge(*command).err == ""
+
+
+def test_a_git_that_was_told_to_forget_us(person: Person, gitlab: StandIn) -> None:
+    """An empty helper clears those before it."""
+    (person.home / ".gitconfig").write_text("[credential]\n\thelper = forge\n\thelper =\n\thelper = cache\n")
+    bare = Person(person.home, person.launcher, {n: text for n, text in person.environment.items() if n not in SET_UP})
+    assert bare.forge("register", gitlab.url, "--client-id", ID).err.startswith("forge: git does not ask this program")
 
 
 def test_nobody_to_ask(person: Person, gitlab: StandIn) -> None:

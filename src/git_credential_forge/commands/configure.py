@@ -21,7 +21,8 @@ _BOM = b"\xef\xbb\xbf"
 _BEGIN = machine.begin("configure", "unconfigure")
 _MADE = "# the global git config was made by configure\n"
 _SECTION = re.compile(rb"[ \t]*\[[ \t]*([A-Za-z0-9.-]+)[ \t]*(\"(?:[^\"\\]|\\.)*\")?[ \t]*\][ \t]*")
-_OURS = re.compile(r"\bforge\b")  # its name, or the path of its launcher
+# The helper by its name, by the path of its launcher, or as `configure` writes it.
+_OURS = re.compile(r"^forge(?=\s|$)|git-credential-forge(?=[\s'\"]|$)|git_credential_forge=")
 _EMPTY_HELPER = re.compile(rb"[ \t]*helper[ \t]*=[ \t]*(\"\"[ \t]*)?([#;].*)?", re.IGNORECASE)
 
 
@@ -38,10 +39,14 @@ def configure(options: argparse.Namespace) -> int:
     origins = [_origin(url) for url in options.url]
     launcher = _launcher()
     ours, theirs = machine.path(), _global_file()
+    machine.check_writable(theirs)
     before = machine.read(theirs)
     content = before or b""
-    machine.check_writable(theirs)
-    others = _helpers(os.path.realpath(theirs))  # before anything is written: without git, nothing is
+    others = _theirs(theirs) if before else []  # before anything is written: without git, nothing is
+    by_hand = _by_hand(others) if not origins and _remove(content, ours) == content else None
+    if by_hand:
+        say.result(f"git uses git-credential-forge already, by helper = {by_hand} in {machine.short(theirs)}")
+        return 0
     made = _MADE if before is None or _noted_made(ours) else ""
     general = not origins or _is_general(ours)
     sections = _helper_config(launcher, [] if general else [*_configured_urls(ours), *(o.url for o in origins)])
@@ -103,6 +108,20 @@ def _helpers(path: str) -> list[tuple[str, str]]:
     return git.config("config", "-z", "--file", path, "--get-regexp", r"^credential\..*helper$")
 
 
+def _theirs(path: str) -> list[tuple[str, str]]:
+    """What stands in the person's file. Raises ForgeError where git cannot read that."""
+    if git.run("config", "--file", os.path.realpath(path), "--list")[0] != 0:
+        raise ForgeError(f"git cannot read {path}", f"where it is wrong: git config --file {shlex.quote(path)} --list")
+    return _helpers(os.path.realpath(path))
+
+
+def _by_hand(others: list[tuple[str, str]]) -> str | None:
+    """Our helper, as the person has set it for every address: behind the last empty one, which clears those before."""
+    general = [value for key, value in others if key == "credential.helper"]
+    counting = general[len(general) - general[::-1].index("") :] if "" in general else general
+    return next((value for value in counting if _OURS.search(value)), None)
+
+
 def _noted_made(ours: str) -> bool:
     return _MADE.encode() in (machine.read(ours) or b"")
 
@@ -131,7 +150,9 @@ def _global_files() -> list[str]:
         if not named:
             raise ForgeError("GIT_CONFIG_GLOBAL is empty, so git reads no global config")
         return [os.path.abspath(named)]
-    home = os.path.expanduser("~")
+    home = os.environ.get("HOME")
+    if not home:
+        raise ForgeError("HOME is not set, so git reads no global config")
     xdg = os.environ.get("XDG_CONFIG_HOME") or os.path.join(home, ".config")
     return [os.path.join(xdg, "git", "config"), os.path.join(home, ".gitconfig")]
 
@@ -214,15 +235,20 @@ def _name_others(ours: str, others: list[tuple[str, str]]) -> None:
 def hint(origin: Origin) -> None:
     """Say that git does not ask this program for an address, where that is so: a sign-in alone changes nothing for
     git."""
+    asked = False
     for key, value in git.config("config", "-z", "--get-regexp", r"^credential\..*helper$"):
-        where = parse(key[len("credential.") : -len(".helper")])
-        if _OURS.search(value) and (key == "credential.helper" or (where and where.origin == origin)):
-            return
-    say.line("git does not ask this program yet; to have it ask: git credential-forge configure")
+        where = parse(key[len("credential.") : -len(".helper")])  # None: all addresses, or a wildcard, or a name
+        if where is None or (where.origin == origin and where.path in ("", "/")):
+            asked = bool(_OURS.search(value)) or (asked and value != "")  # an empty one clears those before it
+    if not asked:
+        say.line("git does not ask this program yet; to have it ask: git credential-forge configure")
 
 
 def _origin(url: str) -> Origin:
-    parsed = parse(url)
+    if "@" in url:
+        host = say.clean(url.rpartition("@")[2])
+        raise ForgeError(f"set up for every account there: leave out the name before {host}")
+    parsed = parse(url if "://" in url or "." not in url else f"https://{url}")
     if parsed is None or parsed.path not in ("", "/") or parsed.query:
         raise ForgeError(f"not the address of a host, like https://codeberg.org: {say.address(url)}")
     return parsed.origin

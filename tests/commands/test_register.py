@@ -528,6 +528,13 @@ def forgejo() -> Iterator[StandIn]:
         yield server
 
 
+@pytest.mark.parametrize("name", ["", " "])
+def test_a_name_that_is_none(person: Person, name: str) -> None:
+    done = person.forge("register", "https://forge.example", "--name", name)
+    assert (done.status, done.out) == (2, "")
+    assert done.err.endswith("error: argument --name: a name is needed\n")
+
+
 def test_own_is_asked_for(person: Person, forgejo: StandIn) -> None:
     """Said what and why, and no is no."""
     with person.types("register", forgejo.url, "--name", "mine") as screen:

@@ -27,7 +27,7 @@ def register_options(parser: argparse.ArgumentParser) -> None:
     parser.description = "Get a client id of your own at a forge, and keep it on this machine."
     parser.add_argument("where", metavar="URL", help="the forge")
     parser.add_argument("--yes", action="store_true", help="create an application of your own without a question")
-    parser.add_argument("--name", default=_NAME, help="what to call it (%(default)s)")
+    parser.add_argument("--name", type=_name, default=_NAME, help="what to call it (%(default)s)")
     parser.add_argument("--as-owner", action="store_true", help="create it by the session token of a Coder's owner")
     parser.add_argument("--client-id", metavar="ID", help="one that you have; without a terminal, else read from stdin")
     commands.add_vault_options(parser)
@@ -39,6 +39,12 @@ def unregister_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--yes", action="store_true", help="delete the application there without a question")
     parser.add_argument("--keep-application", action="store_true", help="let it be there")
     commands.add_vault_options(parser)
+
+
+def _name(text: str) -> str:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("a name is needed")
+    return text
 
 
 def register(options: argparse.Namespace) -> int:

@@ -240,6 +240,18 @@ def test_login_without_a_way(desk: Desk) -> None:
     assert second == "forge: run it in a terminal, or set BROWSER to a program that opens a browser"
 
 
+@pytest.mark.parametrize("browser", ["/nonexistent", "false", "firefox-nope:also-not"])
+def test_login_with_a_browser_that_opens_nothing(desk: Desk, browser: str) -> None:
+    """It is named: who has set it, or another program has, may not know."""
+    desk.stand_in.metadata = desk.stand_in.describe
+    with Program([desk.main, "login", desk.stand_in.url], desk.environment | {"BROWSER": browser}) as program:
+        ended = program.ended(20)
+    assert (ended.status, ended.out) == (1, "")
+    assert ended.err.splitlines()[-1] == (
+        f"forge: run it in a terminal, or set BROWSER to a program that opens a browser; {browser} has opened none"
+    )
+
+
 def test_a_server_that_needs_a_client_id_of_its_own() -> None:
     """Without a client id nothing is opened: the remedy is one command."""
     origin = of_request("https", "git.example:8443")

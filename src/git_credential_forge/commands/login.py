@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 
 from git_credential_forge import commands, daemon, git, keychain, say, settings, sign_in, surroundings
 from git_credential_forge.commands import configure
@@ -61,7 +62,9 @@ def _elsewhere(error: TryElsewhereError, origin: Origin, flow: str) -> ForgeErro
         return ForgeError(error.message)
     if flow == "paste":
         return ForgeError(f"not signed in to {origin.netloc}: no terminal is there to paste into", _IN_A_TERMINAL)
-    browser = "" if flow == "device" else ", or set BROWSER to a program that opens a browser"
+    tried = os.environ.get("BROWSER", "")
+    no = f"; {say.clean(tried)} has opened none" if tried else ""
+    browser = "" if flow == "device" else f", or set BROWSER to a program that opens a browser{no}"
     return ForgeError(error.message, f"{_IN_A_TERMINAL}{browser}")
 
 

@@ -147,7 +147,7 @@ How it was seen to work:
   stand in `tests/recorded`, each with its source. `github.com`, Bitbucket Cloud and `googlesource.com` exist once in
   the world: there the record is used as it is, with its hosts moved to this machine. For Coder it is a server with
   rules of its own, as both are: what the one of 2025 answers was recorded from a real one, and
-  `tests/real/test_any_coder.py` has passed at a real Coder 2.26.0.
+  `tests/real/test_any_coder.py` has passed at a real Coder 2.26.0 and 2.30.0.
 - *made up*: against a server of the test's own, that no record is of.
 - *not run*: `codeberg.org`, `gitea.com`, `gitlab.com` and `ghe.com` cannot be run here. They are served by the record
   of another row (*same record*), and that the name leads to it is tested. `tests/real/test_any_forge.py` goes the

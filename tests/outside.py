@@ -13,6 +13,7 @@ import os
 import pwd
 import sys
 import tempfile
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
@@ -68,6 +69,10 @@ def enter() -> Path:
     os.environ.update({HANDED_ON: json.dumps(_machine), "HOME": str(home), "GIT_CONFIG_NOSYSTEM": "1"})
     for name in XDG:
         os.environ[name] = str(home / name)
+    if sys.version_info < (3, 12):
+        # coverage follows threads from their start on, and in these Pythons of two that start at once beside an audit
+        # hook one may die of that: a request to a server of ours was never answered then.
+        threading.settrace(None)
     sys.addaudithook(_Guard(_machine))
     return home
 

@@ -48,6 +48,7 @@ def main() -> None:
     installed = homes.install(work, options.tree.resolve())
     first = options.real_time and clock.take_precedence()
     with tempfile.TemporaryDirectory(prefix="forge-benchmark-") as at:
+        out = options.out.resolve()
         os.chdir(at)  # no repository, whose config each git would read
         bench = Bench(Path(at), installed, found_gits, found_peers, options.rounds)
         report = Report()
@@ -59,8 +60,8 @@ def main() -> None:
     text = _page(options, bench, report, missing, others=others, first=first)
     print(text)
     if options.only == list(sections.PARTS):
-        options.out.write_text(text)
-        print(f"written to {options.out}")
+        out.write_text(text)
+        print(f"written to {out}")
 
 
 def _those_there(wanted: Sequence[tuple[str, Callable[[], T]]], missing: list[str]) -> list[T]:
